@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+# mpscope: `make help` lists what can be made.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+
+# The Swift toolchain's clang has the BPF back end; so has Debian's.
+CLANG ?= $(shell command -v clang || echo /opt/swift/usr/bin/clang)
+SWIFT ?= swift
+# lld: it is quick, and has nothing to say about mktemp in the runtime's own library.
+SWIFT_FLAGS := -Xswiftc -use-ld=lld
+PREFIX ?= /usr/local
+ARCH := $(shell uname -m)
+
+PROGRAM := .build/release/mpscope
+GENERATED := Sources/CEvent/generated
+OBJECTS := $(GENERATED)/tracepoint.bpf.o
+BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
+BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ibpf -I/usr/include/$(ARCH)-linux-gnu
+
+PACKAGES := libbpf-dev libelf-dev zlib1g-dev libmnl-dev nettle-dev pkg-config iproute2 nftables \
+	python3 python3-jsonschema
+BENCH_PACKAGES := bpftrace libbpf-tools gcc
+
+.PHONY: all deps bpf build demo test test-unit bench lint format install clean help
+
+all: build ## build the program: .build/release/mpscope
+
+deps: ## install the Debian packages that building and testing need (does nothing when they are there)
+	@Tools/deps.sh $(PACKAGES)
+
+$(GENERATED)/%.bpf.o: bpf/%.bpf.c $(BPF_SOURCES) Makefile | deps
+	@mkdir -p $(GENERATED)
+	$(CLANG) $(BPF_FLAGS) -c $< -o $@.new
+	@mv $@.new $@
+
+# SwiftPM sees this header, not the objects: it carries their hash, and changes only with it.
+bpf: deps $(OBJECTS) ## compile the BPF programs
+	@sha256sum $(OBJECTS) | sed 's/\(.*\)  \(.*\)/\/\* \1 \2 \*\//' > $(GENERATED)/objects.h.new
+	@cmp -s $(GENERATED)/objects.h.new $(GENERATED)/objects.h \
+		&& rm $(GENERATED)/objects.h.new || mv $(GENERATED)/objects.h.new $(GENERATED)/objects.h
+
+build: bpf
+	$(SWIFT) build -c release --static-swift-stdlib $(SWIFT_FLAGS) --product mpscope
+
+demo: build ## trace every scenario live, in network namespaces of its own (root)
+	$(PROGRAM) demo
+
+install: build ## install the program to PREFIX (default /usr/local)
+	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/mpscope
+
+clean: ## remove everything that was built
+	rm -rf .build $(GENERATED)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLibbpf
+import Glibc
+
+/// What libbpf or the kernel refused: what failed, on what, why.
+public struct BPFError: Error, CustomStringConvertible, Sendable {
+    public enum Operation: String, Sendable {
+        case open = "open the BPF object"
+        case configure = "configure"
+        case load = "load"
+        case attach = "attach"
+        case buffer = "make the event buffer"
+        case read = "read the event buffer"
+        case find = "find"
+    }
+
+    public var operation: Operation
+    /// The object, program or map concerned.
+    public var subject: String
+    /// errno, positive.
+    public var code: Int32
+    /// What libbpf printed, for a load the verifier's words; may be empty.
+    public var detail: String
+
+    init(_ operation: Operation, _ subject: String, code: Int32) {
+        self.operation = operation
+        self.subject = subject
+        self.code = code < 0 ? -code : code
+        detail = String(cString: mps_libbpf_messages())
+        mps_libbpf_forget()
+    }
+
+    /// errno in words.
+    public var reason: String { String(cString: strerror(code)) }
+
+    /// The last line of `detail` that says something.
+    public var lastDetail: String {
+        let lines = detail.split(separator: "\n").filter { !$0.hasPrefix("-- ") && !$0.hasPrefix("processed ") }
+        return lines.last(where: { !$0.hasPrefix("libbpf: failed to load object") }).map(String.init) ?? ""
+    }
+
+    public var description: String {
+        let text = "cannot \(operation.rawValue) \(subject): \(reason)"
+        return detail.isEmpty ? text : text + "\n" + detail
+    }
+}

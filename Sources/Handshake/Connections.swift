@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// One connection, as far as it is known.
+struct Connection {
+    var id: UInt64 = 0
+    var state = SubflowState.none
+    var side: Side?
+    /// The kernel's pointers to its first subflow and its MPTCP socket; 0: none known.
+    var ssk: UInt64 = 0
+    var msk: UInt64 = 0
+    /// The key under which a half-open handshake is found by its addresses; 0: not any more.
+    var tupleKey: UInt64 = 0
+    var cookie: UInt64 = 0
+    var local = Endpoint.unspecified
+    var remote = Endpoint.unspecified
+    var netns: UInt32 = 0
+    var listener: UInt64 = 0
+    var owner: Owner?
+    var token: UInt32 = 0
+    var remoteToken: UInt32 = 0
+    var mptcpVersion: UInt8?
+    var checksum: Bool?
+    /// ns; 0: not seen.
+    var synTime: UInt64 = 0
+    var synackTime: UInt64 = 0
+    var touched: UInt64 = 0
+    var synRetransmits: UInt8 = 0
+    var retransmitsKnown = false
+    var error: UInt32 = 0
+    var decided = false
+    var fromSnapshot = false
+    var subflows: UInt32 = 1
+    /// How many losses had been reported when it began.
+    var lossesBefore: UInt64 = 0
+
+    // The list it is in (undecided or decided), oldest first; -1 ends it.
+    var previous: Int32 = -1
+    var next: Int32 = -1
+}
+
+/// A bounded store of connections, each found by its subflow's or msk's pointer, its cookie or
+/// its addresses. When it is full, the oldest undecided handshake makes room, else the oldest
+/// connection.
+struct Connections {
+    private(set) var slots: ContiguousArray<Connection> = []
+    private var free: ContiguousArray<Int32> = []
+    private var bySubflow = PointerTable()
+    private var byMsk = PointerTable()
+    private var byTuple = PointerTable()
+    private var byCookie = PointerTable()
+    private var undecided = List()
+    private var decided = List()
+    let capacity: Int
+    private let seed: UInt64
+
+    struct List {
+        var first: Int32 = -1
+        var last: Int32 = -1
+        var count = 0
+    }
+
+    /// - Parameter seed: makes what is found by address hard to steer for whoever sends the SYNs.
+    init(capacity: Int, seed: UInt64) {
+        self.capacity = capacity
+        self.seed = seed
+    }
+
+    var count: Int { undecided.count + decided.count }
+    var oldestUndecided: Int32 { undecided.first }
+    var oldestDecided: Int32 { decided.first }
+
+    subscript(index: Int32) -> Connection {
+        _read { yield slots[Int(index)] }
+        _modify { yield &slots[Int(index)] }
+    }
+
+    // MARK: finding
+
+    func subflow(_ pointer: UInt64) -> Int32? { bySubflow[pointer] }
+    func msk(_ pointer: UInt64) -> Int32? { byMsk[pointer] }
+    func cookie(_ cookie: UInt64) -> Int32? { byCookie[cookie] }
+
+    func halfOpen(_ observation: Observation) -> Int32? {
+        let key = tupleKey(observation.netns, observation.local, observation.remote)
+        guard let index = byTuple[key] else { return nil }
+        let connection = slots[Int(index)]
+        guard connection.local == observation.local, connection.remote == observation.remote,
+            connection.netns == observation.netns
+        else { return nil }
+        return index
+    }
+
+    private func tupleKey(_ netns: UInt32, _ local: Endpoint, _ remote: Endpoint) -> UInt64 {
+        var hash = seed
+        func mix(_ value: UInt64) {
+            hash = (hash ^ value) &* 0xff51_afd7_ed55_8ccd
+            hash ^= hash >> 32
+        }
+        mix(local.address.high)
+        mix(local.address.low)
+        mix(remote.address.high)
+        mix(remote.address.low)
+        mix(UInt64(local.port) << 48 | UInt64(remote.port) << 32 | UInt64(netns))
+        return hash == 0 ? 1 : hash
+    }
+
+    // MARK: changing
+
+    /// A new connection, undecided. The store must have room (see `isFull`).
+    mutating func add(_ connection: Connection) -> Int32 {
+        let index: Int32
+        if let recycled = free.popLast() {
+            index = recycled
+            slots[Int(index)] = connection
+        } else {
+            index = Int32(slots.count)
+            slots.append(connection)
+        }
+        append(index, decided: connection.decided)
+        return index
+    }
+
+    var isFull: Bool { count >= capacity }
+
+    mutating func setSubflow(_ index: Int32, _ pointer: UInt64) {
+        if pointer == slots[Int(index)].ssk { return }
+        if slots[Int(index)].ssk != 0 { bySubflow[slots[Int(index)].ssk] = nil }
+        if let stale = bySubflow[pointer] { slots[Int(stale)].ssk = 0 }
+        slots[Int(index)].ssk = pointer
+        bySubflow[pointer] = index
+    }
+
+    mutating func setMsk(_ index: Int32, _ pointer: UInt64) {
+        if pointer == slots[Int(index)].msk { return }
+        if slots[Int(index)].msk != 0 { byMsk[slots[Int(index)].msk] = nil }
+        if let stale = byMsk[pointer] { slots[Int(stale)].msk = 0 }
+        slots[Int(index)].msk = pointer
+        byMsk[pointer] = index
+    }
+
+    mutating func setCookie(_ index: Int32, _ cookie: UInt64) {
+        slots[Int(index)].cookie = cookie
+        byCookie[cookie] = index
+    }
+
+    mutating func setHalfOpen(_ index: Int32) {
+        let connection = slots[Int(index)]
+        let key = tupleKey(connection.netns, connection.local, connection.remote)
+        if let stale = byTuple[key] { slots[Int(stale)].tupleKey = 0 }
+        slots[Int(index)].tupleKey = key
+        byTuple[key] = index
+    }
+
+    mutating func clearHalfOpen(_ index: Int32) {
+        let key = slots[Int(index)].tupleKey
+        if key != 0 { byTuple[key] = nil }
+        slots[Int(index)].tupleKey = 0
+    }
+
+    mutating func markDecided(_ index: Int32) {
+        if slots[Int(index)].decided { return }
+        unlink(index)
+        slots[Int(index)].decided = true
+        append(index, decided: true)
+        clearHalfOpen(index)
+    }
+
+    mutating func remove(_ index: Int32) {
+        let connection = slots[Int(index)]
+        if connection.ssk != 0 { bySubflow[connection.ssk] = nil }
+        if connection.msk != 0 { byMsk[connection.msk] = nil }
+        if connection.cookie != 0 { byCookie[connection.cookie] = nil }
+        clearHalfOpen(index)
+        unlink(index)
+        slots[Int(index)].id = 0
+        free.append(index)
+    }
+
+    private mutating func append(_ index: Int32, decided isDecided: Bool) {
+        let last = isDecided ? decided.last : undecided.last
+        slots[Int(index)].previous = last
+        slots[Int(index)].next = -1
+        if last >= 0 { slots[Int(last)].next = index }
+        if isDecided {
+            if decided.first < 0 { decided.first = index }
+            decided.last = index
+            decided.count += 1
+        } else {
+            if undecided.first < 0 { undecided.first = index }
+            undecided.last = index
+            undecided.count += 1
+        }
+    }
+
+    private mutating func unlink(_ index: Int32) {
+        let connection = slots[Int(index)]
+        if connection.previous >= 0 { slots[Int(connection.previous)].next = connection.next }
+        if connection.next >= 0 { slots[Int(connection.next)].previous = connection.previous }
+        if connection.decided {
+            if decided.first == index { decided.first = connection.next }
+            if decided.last == index { decided.last = connection.previous }
+            decided.count -= 1
+        } else {
+            if undecided.first == index { undecided.first = connection.next }
+            if undecided.last == index { undecided.last = connection.previous }
+            undecided.count -= 1
+        }
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Where in the kernel something was observed.
+public enum Hook: UInt8, Sendable, CaseIterable {
+    case inetSockSetState, skbEgress, skbIngress, tcpReceiveReset, sockCreate, sockRelease
+    /// Not a program: the socket tables, read by sock_diag.
+    case snapshot
+    /// Not a program: time that passed, the end of the trace.
+    case clock
+    /// Not a program: the tracker's own tables.
+    case tracker
+
+    public var name: String {
+        switch self {
+        case .inetSockSetState: "inet_sock_set_state"
+        case .skbEgress: "cgroup_skb/egress"
+        case .skbIngress: "cgroup_skb/ingress"
+        case .tcpReceiveReset: "tcp_receive_reset"
+        case .sockCreate: "cgroup/sock_create"
+        case .sockRelease: "cgroup/sock_release"
+        case .snapshot: "sock_diag"
+        case .clock: "clock"
+        case .tracker: "tracker"
+        }
+    }
+}
+
+/// What is true of an observation, as bits that a row of the transition table can ask for.
+public struct Facts: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The socket (of a packet to a listener: the listener) is MPTCP.
+    public static let mptcpSocket = Facts(rawValue: 1 << 0)
+    /// The socket is, or has become, plain TCP.
+    public static let plainSocket = Facts(rawValue: 1 << 1)
+    /// The socket asks for MP_CAPABLE (`request_mptcp`).
+    public static let requestsMptcp = Facts(rawValue: 1 << 2)
+    /// The socket asks for MP_JOIN (`request_join`).
+    public static let requestsJoin = Facts(rawValue: 1 << 3)
+    /// The packet carried MP_CAPABLE.
+    public static let optionCapable = Facts(rawValue: 1 << 4)
+    /// The packet carried MP_JOIN.
+    public static let optionJoin = Facts(rawValue: 1 << 5)
+    /// The packet carried no MPTCP option, or none of use here.
+    public static let optionAbsent = Facts(rawValue: 1 << 6)
+    /// `mp_capable`: the peer agreed.
+    public static let capable = Facts(rawValue: 1 << 7)
+    /// SYNs with MP_CAPABLE went unanswered (`mpc_drop`).
+    public static let droppedSyns = Facts(rawValue: 1 << 8)
+    /// ECONNREFUSED.
+    public static let refused = Facts(rawValue: 1 << 9)
+    /// ETIMEDOUT.
+    public static let timedOut = Facts(rawValue: 1 << 10)
+    /// ECONNRESET, EPIPE or another error a RST leaves.
+    public static let connectionReset = Facts(rawValue: 1 << 11)
+    /// Some other errno.
+    public static let otherError = Facts(rawValue: 1 << 12)
+    /// The socket concerned is the msk, not a subflow.
+    public static let msk = Facts(rawValue: 1 << 13)
+    /// The trace is ending.
+    public static let traceEnd = Facts(rawValue: 1 << 14)
+    /// mpscope is letting go: its own table is full, or events were lost.
+    public static let letGo = Facts(rawValue: 1 << 15)
+}
+
+/// One input of the state machine. Live, replay and tests feed the same values; the tracker
+/// knows nothing but these.
+public struct Observation: Sendable {
+    /// ns, CLOCK_MONOTONIC.
+    public var time: UInt64
+    public var step: Step
+    public var hook: Hook
+    public var side: Side?
+    public var cpu: UInt16 = 0
+    /// The kernel's pointer to the subflow or listener, 0: not known (packets to a listener).
+    public var socket: UInt64 = 0
+    /// The kernel's pointer to the MPTCP socket, 0: none.
+    public var msk: UInt64 = 0
+    /// The kernel's pointer to the listener, 0: unknown.
+    public var listener: UInt64 = 0
+    /// Socket cookie, see `mps_event.cookie`; 0: never made.
+    public var cookie: UInt64 = 0
+    /// Inode of the application's socket, 0: unknown.
+    public var inode: UInt32 = 0
+    public var local = Endpoint.unspecified
+    public var remote = Endpoint.unspecified
+    public var netns: UInt32 = 0
+    public var facts: Facts = []
+    public var option: PacketOption = .unknown
+    /// MPTCP version in the packet's option; nil: none seen.
+    public var mptcpVersion: UInt8?
+    /// The A bit of MP_CAPABLE, or what the socket decided; nil: not known.
+    public var checksum: Bool?
+    public var token: UInt32 = 0
+    public var remoteToken: UInt32 = 0
+    public var error: UInt32 = 0
+    public var retransmits: UInt8 = 0
+    public var localID: UInt8?
+    public var remoteID: UInt8?
+    public var backup: Bool?
+    public var owner: Owner?
+
+    public init(time: UInt64, step: Step, hook: Hook, side: Side? = nil) {
+        self.time = time
+        self.step = step
+        self.hook = hook
+        self.side = side
+    }
+
+    /// 4 or 6, of the packets: a v4-mapped peer is IPv4. 0: unknown.
+    public var family: UInt8 {
+        if remote.address.isUnspecified && local.address.isUnspecified { return 0 }
+        return remote.address.isV4 || (remote.address.isUnspecified && local.address.isV4) ? 4 : 6
+    }
+}
+
+/// A listener found by the opening snapshot.
+public struct SnapshotListener: Sendable {
+    public var transport: TransportProtocol
+    public var local: Endpoint
+    public var netns: UInt32
+    public var inode: UInt32
+    /// Cookies by which events may name it: the TCP socket's (for MPTCP its first subflow's) and the msk's; 0: unknown.
+    public var cookie: UInt64
+    public var mskCookie: UInt64
+    public var owner: Owner?
+
+    public init(
+        transport: TransportProtocol, local: Endpoint, netns: UInt32, inode: UInt32, cookie: UInt64,
+        mskCookie: UInt64, owner: Owner?
+    ) {
+        self.transport = transport
+        self.local = local
+        self.netns = netns
+        self.inode = inode
+        self.cookie = cookie
+        self.mskCookie = mskCookie
+        self.owner = owner
+    }
+}
+
+/// An MPTCP connection found by the opening snapshot.
+public struct SnapshotConnection: Sendable {
+    public var local: Endpoint
+    public var remote: Endpoint
+    public var netns: UInt32
+    public var token: UInt32
+    public var inode: UInt32
+    /// The msk's cookie.
+    public var cookie: UInt64
+    public var subflows: UInt32
+    public var state: ConnectionState
+    public var side: Side?
+    public var owner: Owner?
+
+    public init(
+        local: Endpoint, remote: Endpoint, netns: UInt32, token: UInt32, inode: UInt32, cookie: UInt64,
+        subflows: UInt32, state: ConnectionState, side: Side?, owner: Owner?
+    ) {
+        self.local = local
+        self.remote = remote
+        self.netns = netns
+        self.token = token
+        self.inode = inode
+        self.cookie = cookie
+        self.subflows = subflows
+        self.state = state
+        self.side = side
+        self.owner = owner
+    }
+}
+
+/// The socket tables of every namespace that could be found, at one moment.
+public struct Snapshot: Sendable {
+    /// ns, CLOCK_MONOTONIC, when the first table was asked for.
+    public var time: UInt64
+    public var listeners: [SnapshotListener]
+    public var connections: [SnapshotConnection]
+
+    public init(time: UInt64, listeners: [SnapshotListener] = [], connections: [SnapshotConnection] = []) {
+        self.time = time
+        self.listeners = listeners
+        self.connections = connections
+    }
+}

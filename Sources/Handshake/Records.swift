@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the tracker found: one value for one line of output. Plain data, no text; the writer
+/// numbers the lines (`seq`) and turns ids, addresses and names into words.
+public enum Record: Sendable {
+    case step(StepRecord)
+    case handshake(HandshakeRecord)
+    case join(JoinRecord)
+    case fallback(FallbackRecord)
+    case connection(ConnectionRecord)
+    case close(CloseRecord)
+    case listener(ListenerRecord)
+    case anomaly(AnomalyRecord)
+    case lost(LostRecord)
+}
+
+/// One observation, as the state machine took it.
+public struct StepRecord: Sendable {
+    public var observation: Observation
+    /// 0: none yet.
+    public var conn: UInt64
+    public var subflow: UInt32
+    /// Id of the listener, 0: unknown or none.
+    public var listener: UInt64
+    public var side: Side?
+    public var owner: Owner?
+    public var from: SubflowState
+    public var to: SubflowState
+
+    public init(
+        observation: Observation, conn: UInt64, subflow: UInt32, listener: UInt64, side: Side?,
+        owner: Owner?, from: SubflowState, to: SubflowState
+    ) {
+        self.observation = observation
+        self.conn = conn
+        self.subflow = subflow
+        self.listener = listener
+        self.side = side
+        self.owner = owner
+        self.from = from
+        self.to = to
+    }
+}
+
+/// Time between the steps of a handshake, in ns; nil where a step was not seen.
+public struct Timings: Equatable, Sendable {
+    public var synToSynack: UInt64?
+    public var synackToEstablished: UInt64?
+    public var total: UInt64?
+
+    public init(synToSynack: UInt64? = nil, synackToEstablished: UInt64? = nil, total: UInt64? = nil) {
+        self.synToSynack = synToSynack
+        self.synackToEstablished = synackToEstablished
+        self.total = total
+    }
+}
+
+public struct HandshakeRecord: Sendable {
+    /// ns, CLOCK_MONOTONIC, of the step that decided.
+    public var time: UInt64
+    public var conn: UInt64
+    public var side: Side
+    public var outcome: Outcome
+    public var reason: Reason?
+    /// errno of a connect that failed, 0: none.
+    public var error: UInt32 = 0
+    public var local: Endpoint
+    public var remote: Endpoint
+    /// 4 or 6: of the packets, not of the socket.
+    public var family: UInt8
+    public var owner: Owner?
+    /// 0: unknown.
+    public var netns: UInt32
+    /// Server only; 0: unknown.
+    public var listener: UInt64 = 0
+    /// 0: none.
+    public var token: UInt32 = 0
+    public var remoteToken: UInt32 = 0
+    /// nil: not known.
+    public var mptcpVersion: UInt8?
+    public var checksum: Bool?
+    public var timings = Timings()
+    public var synRetransmits: UInt8?
+
+    public init(
+        time: UInt64, conn: UInt64, side: Side, outcome: Outcome, reason: Reason? = nil,
+        local: Endpoint, remote: Endpoint, family: UInt8, owner: Owner? = nil, netns: UInt32
+    ) {
+        self.time = time
+        self.conn = conn
+        self.side = side
+        self.outcome = outcome
+        self.reason = reason
+        self.local = local
+        self.remote = remote
+        self.family = family
+        self.owner = owner
+        self.netns = netns
+    }
+}
+
+public enum JoinOutcome: String, Sendable, CaseIterable { case joined, rejected, reset, timeout, aborted }
+
+public struct JoinRecord: Sendable {
+    public var time: UInt64
+    public var conn: UInt64
+    public var subflow: UInt32
+    public var side: Side
+    public var outcome: JoinOutcome
+    public var reason: Reason?
+    public var local: Endpoint
+    public var remote: Endpoint
+    public var localID: UInt8?
+    public var remoteID: UInt8?
+    public var backup: Bool?
+    public var token: UInt32
+    public var timings = Timings()
+
+    public init(
+        time: UInt64, conn: UInt64, subflow: UInt32, side: Side, outcome: JoinOutcome,
+        reason: Reason? = nil, local: Endpoint, remote: Endpoint, token: UInt32
+    ) {
+        self.time = time
+        self.conn = conn
+        self.subflow = subflow
+        self.side = side
+        self.outcome = outcome
+        self.reason = reason
+        self.local = local
+        self.remote = remote
+        self.token = token
+    }
+}
+
+/// A connection that lost MPTCP after its handshake.
+public struct FallbackRecord: Sendable {
+    public var time: UInt64
+    public var conn: UInt64
+    public var reason: Reason
+
+    public init(time: UInt64, conn: UInt64, reason: Reason) {
+        self.time = time
+        self.conn = conn
+        self.reason = reason
+    }
+}
+
+public enum ConnectionState: String, Sendable, CaseIterable { case mptcp, fallback }
+
+/// An MPTCP connection that was open when the trace began.
+public struct ConnectionRecord: Sendable {
+    public var time: UInt64
+    public var conn: UInt64
+    public var side: Side?
+    public var local: Endpoint
+    public var remote: Endpoint
+    public var token: UInt32
+    public var owner: Owner?
+    public var netns: UInt32
+    public var subflows: UInt32
+    public var state: ConnectionState
+
+    public init(
+        time: UInt64, conn: UInt64, side: Side?, local: Endpoint, remote: Endpoint, token: UInt32,
+        owner: Owner?, netns: UInt32, subflows: UInt32, state: ConnectionState
+    ) {
+        self.time = time
+        self.conn = conn
+        self.side = side
+        self.local = local
+        self.remote = remote
+        self.token = token
+        self.owner = owner
+        self.netns = netns
+        self.subflows = subflows
+        self.state = state
+    }
+}
+
+public struct CloseRecord: Sendable {
+    public var time: UInt64
+    public var conn: UInt64
+    /// ns from the first SYN; nil when that was not seen.
+    public var duration: UInt64?
+    /// How many it ever had; nil when the trace began later than the connection.
+    public var subflows: UInt32?
+
+    public init(time: UInt64, conn: UInt64, duration: UInt64?, subflows: UInt32?) {
+        self.time = time
+        self.conn = conn
+        self.duration = duration
+        self.subflows = subflows
+    }
+}
+
+public enum ListenerState: String, Sendable, CaseIterable { case open, closed }
+public enum ListenerOrigin: String, Sendable, CaseIterable { case seen, snapshot }
+
+public struct ListenerRecord: Sendable {
+    public var time: UInt64
+    public var listener: UInt64
+    public var state: ListenerState
+    public var transport: TransportProtocol
+    public var local: Endpoint
+    public var owner: Owner?
+    public var netns: UInt32
+    /// What net.mptcp.enabled was when the socket was made; nil: unknown.
+    public var enabledAtCreation: Bool?
+    public var origin: ListenerOrigin
+
+    public init(
+        time: UInt64, listener: UInt64, state: ListenerState, transport: TransportProtocol,
+        local: Endpoint, owner: Owner?, netns: UInt32, enabledAtCreation: Bool?, origin: ListenerOrigin
+    ) {
+        self.time = time
+        self.listener = listener
+        self.state = state
+        self.transport = transport
+        self.local = local
+        self.owner = owner
+        self.netns = netns
+        self.enabledAtCreation = enabledAtCreation
+        self.origin = origin
+    }
+}
+
+public enum AnomalyKind: String, Sendable, CaseIterable {
+    case listenerOutlivesDisable = "listener_outlives_disable"
+    case listenerPredatesEnable = "listener_predates_enable"
+    case socketOutlivesToggle = "socket_outlives_toggle"
+    case settingNeedsRestart = "setting_needs_restart"
+    case optionStripped = "option_stripped"
+    case mirrorDivergence = "mirror_divergence"
+}
+
+public enum AnomalyState: String, Sendable, CaseIterable { case open, repeated, closed }
+public enum Severity: String, Sendable, CaseIterable { case info, warning, error }
+
+public struct AnomalyRecord: Sendable {
+    public var time: UInt64
+    public var id: UInt64
+    public var kind: AnomalyKind
+    public var state: AnomalyState
+    public var count: UInt64
+    public var severity: Severity
+    public var message: String
+    public var advice: String
+    public var netns: UInt32
+    public var listener: UInt64
+    public var conn: UInt64
+    /// How many of the records written just before this one are its evidence.
+    public var evidencePreceding: Int
+
+    public init(
+        time: UInt64, id: UInt64, kind: AnomalyKind, state: AnomalyState, count: UInt64,
+        severity: Severity, message: String, advice: String, netns: UInt32, listener: UInt64,
+        conn: UInt64, evidencePreceding: Int
+    ) {
+        self.time = time
+        self.id = id
+        self.kind = kind
+        self.state = state
+        self.count = count
+        self.severity = severity
+        self.message = message
+        self.advice = advice
+        self.netns = netns
+        self.listener = listener
+        self.conn = conn
+        self.evidencePreceding = evidencePreceding
+    }
+}
+
+/// Why something was not seen.
+public enum LossReason: String, Sendable, CaseIterable {
+    /// The event buffer had no room.
+    case ringFull = "ring_full"
+    /// The kernel skipped a program that was already running on that CPU.
+    case recursion
+    /// A table of mpscope's, in the kernel or here, was full.
+    case tableFull = "table_full"
+    /// Bytes that are no event of this version.
+    case malformed
+}
+
+public struct LostRecord: Sendable {
+    public var time: UInt64
+    public var hook: Hook
+    public var count: UInt64
+    public var reason: LossReason
+
+    public init(time: UInt64, hook: Hook, count: UInt64, reason: LossReason) {
+        self.time = time
+        self.hook = hook
+        self.count = count
+        self.reason = reason
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Which records a person asked for, as far as the kernel could not decide it: whose socket it
+/// is, how it ended, and a client's own port.
+///
+/// Restricts connections only; listeners, losses and anomalies pass. Steps of a handshake that
+/// is not decided yet wait (bounded) until it is.
+public struct Selection {
+    public var pid: UInt32?
+    public var comm: Comm?
+    /// Whether an owner in this cgroup (by id) is wanted; nil: all are.
+    public var cgroup: ((UInt64) -> Bool)?
+    public var outcomes: Set<Outcome> = []
+    public var side: Side?
+    public var family: UInt8 = 0
+    public var port: UInt16 = 0
+    public var localPort: UInt16 = 0
+    public var remotePort: UInt16 = 0
+    public var address: Address?
+    public var prefixLength = 128
+
+    private var known: [UInt64: Fate] = [:]
+    private var lastPassed = true
+    /// How many connections may wait with their steps.
+    private static let waitingLimit = 16_384
+    private static let stepLimit = 64
+
+    private enum Fate {
+        case wanted, unwanted
+        case waiting([Record])
+    }
+
+    public init() {}
+
+    /// Whether anything is restricted at all.
+    public var isActive: Bool {
+        pid != nil || comm != nil || cgroup != nil || !outcomes.isEmpty || side != nil || family != 0
+            || port != 0 || localPort != 0 || remotePort != 0 || address != nil
+    }
+
+    /// Appends `record`, and whatever waited for it, to `out` if it is wanted.
+    public mutating func pass(_ record: Record, to out: inout ContiguousArray<Record>) {
+        let before = out.count
+        take(record, &out)
+        lastPassed = out.count > before
+    }
+
+    private mutating func take(_ record: Record, _ out: inout ContiguousArray<Record>) {
+        switch record {
+        case .listener, .lost:
+            out.append(record)
+        case .anomaly(var anomaly):
+            // Its evidence stands just before it, unless that was not wanted.
+            if !lastPassed { anomaly.evidencePreceding = 0 }
+            out.append(.anomaly(anomaly))
+        case .step(let step):
+            if step.conn == 0 {
+                out.append(record)
+                return
+            }
+            switch known[step.conn] {
+            case .wanted?: out.append(record)
+            case .unwanted?: break
+            case .waiting(var waiting)?:
+                known[step.conn] = nil
+                if waiting.count < Self.stepLimit { waiting.append(record) }
+                known[step.conn] = .waiting(waiting)
+            case nil:
+                if known.count >= Self.waitingLimit { dropWaiting() }
+                known[step.conn] = .waiting([record])
+            }
+        case .handshake(let handshake):
+            let wanted = (outcomes.isEmpty || outcomes.contains(handshake.outcome))
+                && wants(handshake.side, handshake.owner, handshake.local, handshake.remote)
+            if wanted {
+                if case .waiting(let steps)? = known[handshake.conn] { out.append(contentsOf: steps) }
+                out.append(record)
+            }
+            let over = handshake.outcome != .mptcp && handshake.outcome != .fallback
+                && handshake.outcome != .tcp
+            known[handshake.conn] = over ? nil : wanted ? .wanted : .unwanted
+        case .connection(let connection):
+            let outcome: Outcome = connection.state == .mptcp ? .mptcp : .fallback
+            let wanted = (outcomes.isEmpty || outcomes.contains(outcome))
+                && (side == nil || connection.side == side)
+                && wants(nil, connection.owner, connection.local, connection.remote)
+            known[connection.conn] = wanted ? .wanted : .unwanted
+            if wanted { out.append(record) }
+        case .close(let close):
+            if case .wanted? = known.removeValue(forKey: close.conn) { out.append(record) }
+        case .join(let join):
+            if case .wanted? = known[join.conn] { out.append(record) }
+        case .fallback(let fallback):
+            if case .wanted? = known[fallback.conn] { out.append(record) }
+        }
+    }
+
+    /// Those that wait without an end in sight (their end was not seen) make room.
+    private mutating func dropWaiting() {
+        known = known.filter { if case .waiting = $0.value { false } else { true } }
+    }
+
+    private func wants(_ itsSide: Side?, _ owner: Owner?, _ local: Endpoint, _ remote: Endpoint) -> Bool {
+        if let side, let itsSide, side != itsSide { return false }
+        if let pid, owner?.pid != pid { return false }
+        if let comm, owner?.comm != comm { return false }
+        if let cgroup, !(owner.map { $0.cgroup != 0 && cgroup($0.cgroup) } ?? false) { return false }
+        if family != 0, (family == 4) != remote.address.isV4 { return false }
+        if port != 0, port != local.port, port != remote.port { return false }
+        if localPort != 0, localPort != local.port { return false }
+        if remotePort != 0, remotePort != remote.port { return false }
+        if let address, !local.address.matches(address, bits: prefixLength),
+            !remote.address.matches(address, bits: prefixLength) {
+            return false
+        }
+        return true
+    }
+}

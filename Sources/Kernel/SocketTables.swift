@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLibmnl
+import Glibc
+import Handshake
+import SystemPackage
+
+/// The socket tables of one network namespace, read by sock_diag. The netlink socket is made inside
+/// the namespace and then serves from anywhere, so one thread can read all namespaces.
+public struct SocketTables: ~Copyable {
+    private let socket: OpaquePointer
+    private let namespace: String
+    private var sequence: UInt32 = 0
+
+    /// Messages of the kernel that made no sense and were left out; any is worth reporting.
+    public private(set) var malformed = 0
+
+    /// IPPROTO_MPTCP: too large for the request's own field, hence the attribute.
+    private static let protocolMptcp: UInt32 = 262
+    /// How often a table that changed while it was read is read again.
+    private static let attempts = 8
+    /// What the kernel fills at once at most, see NLMSG_GOODSIZE and netlink_recvmsg.
+    private static let bufferSize = 32768
+
+    /// - Throws: `KernelError` when the namespace cannot be entered, or netlink not be opened.
+    public init(of namespace: NetworkNamespace) throws(KernelError) {
+        self.namespace = namespace.label
+        socket = try namespace.inside { () throws(KernelError) in
+            let action = "open a netlink socket in the network namespace"
+            guard let socket = mnl_socket_open2(NETLINK_SOCK_DIAG, Int32(SOCK_CLOEXEC.rawValue)) else {
+                throw .last(
+                    action, namespace.label, remedy: "the kernel needs CONFIG_INET_DIAG (modprobe inet_diag)")
+            }
+            if mnl_socket_bind(socket, 0, pid_t(MNL_SOCKET_AUTOPID)) < 0 {
+                let error = KernelError.last(action, namespace.label)
+                mnl_socket_close(socket)
+                throw error
+            }
+            return socket
+        }
+        // The kernel answers at once; this only keeps a broken one from stopping everything.
+        var limit = timeval(tv_sec: 5, tv_usec: 0)
+        setsockopt(
+            mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    deinit {
+        mnl_socket_close(socket)
+    }
+
+    /// Every socket of `table`, IPv4 then IPv6, that is in one of `states`, each once, in the
+    /// kernel's order. MPTCP connections that fell back stand in the table of MPTCP as long as
+    /// their MPTCP socket lives.
+    ///
+    /// - Returns: nil when this kernel cannot list that table (no tcp_diag or mptcp_diag).
+    /// - Throws: `KernelError` for any other failure, and when the table kept changing.
+    public mutating func read(
+        _ table: TransportProtocol, in states: [SocketState]
+    ) throws(KernelError) -> [InetSocket]? {
+        var found: [InetSocket] = []
+        for family in [AF_INET, AF_INET6] {
+            var answer = try dump(table, family: family, states: states)
+            for _ in 1..<Self.attempts where answer == .interrupted {
+                answer = try dump(table, family: family, states: states)
+            }
+            switch answer {
+            case .unknownTable: return nil
+            case .interrupted:
+                throw KernelError(
+                    "list the sockets of", namespace,
+                    cause: "the table changed during each of \(Self.attempts) attempts",
+                    remedy: "try again when fewer sockets are opened and closed")
+            case .complete(let sockets): found += sockets
+            }
+        }
+        // A socket that moves in its table while that is read can be met twice.
+        var seen: Set<UInt64> = []
+        return found.filter { $0.cookie == 0 || seen.insert($0.cookie).inserted }
+    }
+
+    private enum Answer: Equatable {
+        case complete([InetSocket])
+        case interrupted
+        case unknownTable
+    }
+
+    private mutating func dump(
+        _ table: TransportProtocol, family: Int32, states: [SocketState]
+    ) throws(KernelError) -> Answer {
+        sequence &+= 1
+        try send(table, family: family, states: states)
+        var sockets: [InetSocket] = []
+        var interrupted = false
+        var buffer = [UInt8](repeating: 0, count: Self.bufferSize)
+        while true {
+            let count = mnl_socket_recvfrom(socket, &buffer, buffer.count)
+            guard count > 0 else { throw failure() }
+            let datagram = buffer.span.bytes.extracting(first: count)
+            var messages = NetlinkMessageCursor()
+            while let message = messages.next(in: datagram) {
+                // What is left of an attempt that was given up.
+                if message.sequence != sequence { continue }
+                if Int32(message.flags) & NLM_F_DUMP_INTR != 0 { interrupted = true }
+                switch Int32(message.type) {
+                case NLMSG_DONE, NLMSG_ERROR:
+                    // Both begin with the negative error number, 0 being success.
+                    let status: Int32 = datagram.integer(at: message.payload.lowerBound) ?? 0
+                    if status < 0 {
+                        let code = Errno(rawValue: 0 &- status)
+                        if code.isGone { return .unknownTable }
+                        throw failure(code)
+                    }
+                    return interrupted ? .interrupted : .complete(sockets)
+                case SOCK_DIAG_BY_FAMILY:
+                    if let one = InetSocket(datagram, payload: message.payload, table: table) {
+                        sockets.append(one)
+                    } else {
+                        malformed += 1
+                    }
+                default:
+                    break
+                }
+            }
+            if messages.broken { malformed += 1 }
+        }
+    }
+
+    private func send(
+        _ table: TransportProtocol, family: Int32, states: [SocketState]
+    ) throws(KernelError) {
+        let sent = withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { buffer -> Int? in
+            guard let header = mnl_nlmsg_put_header(buffer.baseAddress) else { return nil }
+            header.pointee.nlmsg_type = UInt16(SOCK_DIAG_BY_FAMILY)
+            header.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST | NLM_F_DUMP)
+            header.pointee.nlmsg_seq = sequence
+            var request = inet_diag_req_v2()
+            request.sdiag_family = UInt8(family)
+            request.idiag_states = states.reduce(0) { $0 | 1 << UInt32($1.rawValue) }
+            // For MPTCP the field stays 0, which no table answers to: a kernel that does not know
+            // the attribute then refuses, rather than listing raw sockets (255) in its place.
+            if table == .tcp { request.sdiag_protocol = UInt8(IPPROTO_TCP) }
+            // TCP's own information is long and not wanted.
+            if table == .mptcp { request.idiag_ext = 1 << (UInt8(INET_DIAG_INFO) - 1) }
+            let size = MemoryLayout<inet_diag_req_v2>.size
+            mnl_nlmsg_put_extra_header(header, size)?
+                .copyMemory(from: &request, byteCount: size)
+            if table == .mptcp {
+                mnl_attr_put_u32(header, UInt16(INET_DIAG_REQ_PROTOCOL), Self.protocolMptcp)
+            }
+            return mnl_socket_sendto(socket, header, Int(header.pointee.nlmsg_len))
+        }
+        guard let sent, sent > 0 else { throw failure() }
+    }
+
+    private func failure(_ code: Errno = .current) -> KernelError {
+        KernelError("list the sockets of", namespace, code: code)
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import BPF
+import Handshake
+
+/// Takes the records of the ring buffer, in order, and hands on what they mean.
+final class EventReader: RingBufferReader {
+    /// Records that came, whatever they held.
+    private(set) var delivered: UInt64 = 0
+    /// Of these, such that are no event of this version.
+    private(set) var malformed: UInt64 = 0
+    /// Who takes the observations.
+    var take: (Observation) -> Void = { _ in }
+
+    static let callback: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, Int) -> Int32 = {
+        context, data, size in
+        guard let context else { return 0 }
+        Unmanaged<EventReader>.fromOpaque(context).takeUnretainedValue()
+            .record(UnsafeRawBufferPointer(start: data, count: size))
+        return 0
+    }
+
+    private func record(_ bytes: UnsafeRawBufferPointer) {
+        delivered &+= 1
+        do throws(Decoder.Problem) {
+            take(try Decoder.decode(bytes))
+        } catch {
+            malformed &+= 1
+        }
+    }
+}

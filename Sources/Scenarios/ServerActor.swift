@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// Listens, says "ready" and its port, accepts, echoes a byte on each connection, says "open",
+/// and, once told "close", ends when every peer has.
+enum ServerActor {
+    static func run(_ options: ActorOptions, _ parent: inout ParentLink) throws(ScenarioError) {
+        let wanted = try options.requiredNumber("connections")
+        let family = options["family"] ?? "4"
+        let address = try SocketAddress(family == "4" ? "0.0.0.0" : "::", port: try options.port())
+        let listener = try ActorSocket.listener(
+            address, try options.protocolNumber(), dual: family == "6+4", backlog: CInt(clamping: wanted + 1))
+        try parent.say("ready \(SocketAddress.localPort(of: listener))")
+
+        var connections: [CInt] = []
+        var echoed = 0
+        var toldToClose = false
+        while !(toldToClose && connections.isEmpty) {
+            var entries = [
+                pollfd(fd: ParentLink.descriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: toldToClose ? -1 : listener, events: Int16(POLLIN), revents: 0),
+            ]
+            entries += connections.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            guard poll(&entries, nfds_t(entries.count), -1) > 0 else { continue }
+
+            for entry in entries.dropFirst(2) where entry.revents != 0 {
+                var byte: UInt8 = 0
+                if recv(entry.fd, &byte, 1, 0) > 0 {
+                    guard send(entry.fd, &byte, 1, CInt(MSG_NOSIGNAL)) == 1 else {
+                        throw .failed("send", on: "an accepted connection", -errno)
+                    }
+                    echoed += 1
+                    if echoed == wanted { try parent.say("open \(echoed)") }
+                } else {
+                    close(entry.fd)
+                    connections.removeAll { $0 == entry.fd }
+                }
+            }
+            if entries[1].revents != 0 {
+                let accepted = accept(listener, nil, nil)
+                guard accepted >= 0 else { throw .failed("accept", on: "the server's socket", -errno) }
+                connections.append(accepted)
+            }
+            if entries[0].revents != 0 {
+                try parent.await("close")
+                toldToClose = true
+            }
+        }
+        close(listener)
+        try parent.say("done")
+    }
+}

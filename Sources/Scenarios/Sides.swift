@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Handshake
+
+/// A value for each end of a path.
+public struct Sides<Value> {
+    public var client: Value
+    public var server: Value
+
+    public init(client: Value, server: Value) {
+        self.client = client
+        self.server = server
+    }
+
+    public subscript(side: Side) -> Value {
+        switch side {
+        case .client: client
+        case .server: server
+        }
+    }
+}
+
+extension Sides: Sendable where Value: Sendable {}
+extension Sides: Equatable where Value: Equatable {}

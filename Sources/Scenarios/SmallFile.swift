@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// Whole files of /proc, as seen by the calling thread.
+enum SmallFile {
+    static func read(_ path: String) throws(ScenarioError) -> String {
+        let raw = open(path, O_RDONLY | O_CLOEXEC)
+        guard raw >= 0 else { throw .failed("open", on: path, -errno) }
+        let descriptor = Descriptor(owning: raw)
+        var bytes: [UInt8] = []
+        while readOnce(descriptor.raw, &bytes) {}
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    static func write(_ path: String, _ text: String) throws(ScenarioError) {
+        let raw = open(path, O_WRONLY | O_CLOEXEC)
+        guard raw >= 0 else { throw .failed("open", on: path, -errno) }
+        let descriptor = Descriptor(owning: raw)
+        var text = text
+        let count = text.withUTF8 { Glibc.write(descriptor.raw, $0.baseAddress, $0.count) }
+        guard count >= 0 else { throw .failed("write", on: path, -errno) }
+    }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// With what status the program ends.
+struct ExitStatus: Error {
+    let code: Int32
+
+    init(_ code: Int32) { self.code = code }
+
+    static let done = ExitStatus(0)
+    /// Something that `--fail-on` names was seen.
+    static let seen = ExitStatus(1)
+    static let usage = ExitStatus(64)
+    static let badInput = ExitStatus(65)
+    /// Nothing can be traced on this kernel.
+    static let unavailable = ExitStatus(69)
+    static let outputFailed = ExitStatus(74)
+    static let notPrivileged = ExitStatus(77)
+}
+
+/// The end of a command that could not do its work: one sentence for a person, and the status.
+struct Failure: Error {
+    let message: String
+    let status: ExitStatus
+
+    init(_ message: String, _ status: ExitStatus) {
+        self.message = message
+        self.status = status
+    }
+}
+
+/// Says `message` on standard error.
+func complain(_ message: String) {
+    let bytes = Array("mpscope: \(message)\n".utf8)
+    _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}

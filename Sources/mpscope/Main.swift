@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Glibc
+import Scenarios
+
+/// The program. What the demo's own clients and servers run as is not a command of it.
+@main
+enum Main {
+    static func main() {
+        // A closed pipe is an error of write(), not the end of the process.
+        signal(SIGPIPE, SIG_IGN)
+        let arguments = CommandLine.arguments
+        if arguments.count > 1, arguments[1] == Actor.word {
+            exit(Actor.run(arguments: Array(arguments.dropFirst(2))))
+        }
+        do {
+            var command = try Mpscope.parseAsRoot()
+            try command.run()
+        } catch let status as ExitStatus {
+            exit(status.code)
+        } catch let error as Failure {
+            complain(error.message)
+            exit(error.status.code)
+        } catch {
+            Mpscope.exit(withError: error)
+        }
+    }
+}
+
+struct Mpscope: ParsableCommand {
+    static let version = "0.1.0"
+
+    static let configuration = CommandConfiguration(
+        commandName: "mpscope",
+        abstract: "Watches Multipath TCP handshakes in the running kernel.",
+        discussion: """
+            Tells which connections speak MPTCP, which fell back to TCP and why, and how long \
+            each step took.
+            """,
+        version: "mpscope \(version)",
+        subcommands: [Trace.self, SchemaCommand.self, TableCommand.self])
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Handshake
+import Kernel
+import Logging
+import Output
+import Probes
+
+/// One trace: attaches, takes the opening snapshot, and then carries what the kernel tells
+/// through the mirror to the outputs, until something ends it.
+///
+/// Single-threaded; nothing in it is touched by any other thread.
+final class Session {
+    /// How long an event may wait in the buffer, in ms. Programs don't wake the reader: it looks.
+    private static let pause: Int32 = 20
+
+    private let options: LiveOptions
+    private let log: Logger
+    private let machine: Machine
+    private let stack = MptcpStack.mainline
+    private let namespaces: [NetworkNamespace]
+    private var tracer: Tracer
+    private var tracker: Tracker
+    private var selection: Selection
+    private var outputs: Outputs
+    private var passed: ContiguousArray<Record> = []
+    /// Handshakes and joins that may still be written (`--count`).
+    private var remaining: UInt64
+    /// What an output refused.
+    private var outputError: OutputError?
+    /// Called with every record that is written, after it was.
+    var observer: ((Record) -> Void)?
+
+    init(_ options: LiveOptions) throws {
+        self.options = options
+        var log = Logger(label: "mpscope", factory: { StreamLogHandler.standardError(label: $0) })
+        log.logLevel = getenv("MPSCOPE_LOG").flatMap { Logger.Level(rawValue: String(cString: $0)) } ?? .warning
+        self.log = log
+        machine = Machine.read()
+        let cgroups = try Requirements.check(machine)
+
+        let wanted: NetworkNamespace?
+        do throws(KernelError) {
+            if let text = options.netns {
+                let only = try NetworkNamespaces.resolve(text)
+                wanted = only
+                namespaces = [only]
+            } else {
+                wanted = nil
+                namespaces = try NetworkNamespaces.all()
+            }
+        } catch {
+            throw Failure("\(error)", options.netns == nil ? .unavailable : .usage)
+        }
+
+        let names = CgroupLookup(cgroups)
+        var inCgroup: ((UInt64) -> Bool)?
+        if let path = options.cgroup {
+            guard let filter = names.filter(under: path) else {
+                throw Failure(
+                    "no cgroup \(path) below \(cgroups.path); name one as in /proc/PID/cgroup", .usage)
+            }
+            inCgroup = filter
+        }
+        selection = options.selection(inCgroup: inCgroup)
+        remaining = options.count ?? .max
+
+        let offset = KernelClock.realtimeOffset()
+        do throws(OutputError) {
+            outputs = try Outputs(options, realtimeOffset: offset, names: { names.name(of: $0) })
+        } catch {
+            throw Failure("\(error)", .outputFailed)
+        }
+
+        var tracing = Tracer.Options(cgroupRoot: cgroups.path)
+        tracing.filters = options.filters(netns: wanted)
+        tracing.steps = options.steps
+        tracing.allTcp = options.allTcp
+        tracing.bufferSize = options.bufferSize
+        do throws(TracerError) {
+            tracer = try Tracer(tracing, log: log)
+        } catch {
+            switch error {
+            case .notPermitted(let text): throw Failure(text, .notPrivileged)
+            case .notPossible(let text): throw Failure(text, .unavailable)
+            }
+        }
+        var tracking = Tracker.Options()
+        tracking.steps = options.steps
+        tracking.allTcp = options.allTcp
+        tracking.seed = UInt64.random(in: .min ... .max)
+        tracker = Tracker(tracking)
+    }
+
+    // MARK: the course of a trace
+
+    /// Follows until the end, whatever it is.
+    /// - Parameter command: started once everything is attached; empty: none.
+    /// - Returns: with what status the program should end.
+    func run(command: [String]) throws -> ExitStatus {
+        let signals = try Signals()
+        let began = KernelClock.monotonic()
+        var result = ExitStatus.done
+        do {
+            try begin()
+            if let path = options.readyFile { try touch(path) }
+            if command.isEmpty {
+                try follow(until: .signal(signals.descriptor), began)
+            } else {
+                let child = try Child.start(command)
+                try follow(until: .child(child.descriptor, signals.descriptor), began)
+                if let status = child.reap() {
+                    result = ExitStatus(status)
+                } else {
+                    child.terminate()
+                }
+            }
+            try end()
+        } catch let error as OutputError {
+            // Whoever read us has gone: nothing more to say to it, and nothing went wrong.
+            if error.isCleanEnd { return .done }
+            throw Failure("\(error)", .outputFailed)
+        }
+        if let seen = failOn(), result.code == 0 { result = seen }
+        return result
+    }
+
+    /// The first line, the snapshot, and what happened meanwhile.
+    func begin() throws {
+        var born: [Observation] = []
+        let opening = takeSnapshot(of: namespaces)
+        _ = try consume { born.append($0) }
+        for problem in opening.problems { log.warning("\(problem)") }
+        try outputs.begin(meta())
+        tracker.begin(opening.snapshot, born: born)
+        for observation in born { tracker.take(observation) }
+        try deliver()
+        try outputs.flush()
+    }
+
+    enum End {
+        case signal(Int32)
+        case child(Int32, Int32)
+        /// The descriptor becomes readable.
+        case readable(Int32)
+    }
+
+    /// Carries events until the end comes.
+    func follow(until end: End, _ began: UInt64) throws {
+        var watched = [pollfd(fd: tracer.descriptor, events: Int16(POLLIN), revents: 0)]
+        switch end {
+        case .signal(let descriptor), .readable(let descriptor):
+            watched.append(pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0))
+        case .child(let child, let signals):
+            watched.append(pollfd(fd: child, events: Int16(POLLIN), revents: 0))
+            watched.append(pollfd(fd: signals, events: Int16(POLLIN), revents: 0))
+        }
+        let deadline = options.duration.map { began &+ UInt64($0 * 1e9) } ?? .max
+        while true {
+            let now = KernelClock.monotonic()
+            if now >= deadline || remaining == 0 { return }
+            let left = min(UInt64(Self.pause), (deadline - now) / 1_000_000 + 1)
+            let ready = poll(&watched, nfds_t(watched.count), Int32(left))
+            if ready < 0, errno != EINTR {
+                throw Failure("cannot wait for events: \(String(cString: strerror(errno)))", .unavailable)
+            }
+            try pump()
+            if ready > 0, watched.dropFirst().contains(where: { $0.revents != 0 }) { return }
+        }
+    }
+
+    /// Takes what is there to the outputs.
+    func pump() throws {
+        _ = try consume { [unowned self] in tracker.take($0) }
+        let now = KernelClock.monotonic()
+        tracer.losses(at: now) { tracker.noteLoss($0) }
+        tracker.advance(to: now)
+        try deliver()
+        try outputs.flush()
+    }
+
+    /// Detaches, drains, and writes the last line.
+    func end() throws {
+        tracer.detach()
+        // A program may still be running on another CPU: its event comes, or is counted.
+        var totals = tracer.totals
+        for _ in 0..<200 {
+            _ = try consume { [unowned self] in tracker.take($0) }
+            totals = tracer.totals
+            if totals.events == totals.delivered + totals.lost { break }
+            usleep(1000)
+        }
+        let now = KernelClock.monotonic()
+        tracer.losses(at: now) { tracker.noteLoss($0) }
+        tracker.finish(at: now)
+        try deliver()
+        var summary = outputs.tally.summary(time: now, events: totals.events, delivered: totals.delivered)
+        summary.lostTotal = totals.lost
+        try outputs.end(summary)
+    }
+
+    // MARK: parts of it
+
+    private func consume(_ take: @escaping (Observation) -> Void) throws -> Int {
+        do throws(TracerError) {
+            return try tracer.consume(take)
+        } catch {
+            throw Failure("\(error)", .unavailable)
+        }
+    }
+
+    /// Hands what the tracker found to the outputs.
+    private func deliver() throws(OutputError) {
+        if !selection.isActive {
+            for record in tracker.records { try write(record) }
+            tracker.records.removeAll(keepingCapacity: true)
+            return
+        }
+        for record in tracker.records { selection.pass(record, to: &passed) }
+        tracker.records.removeAll(keepingCapacity: true)
+        for record in passed { try write(record) }
+        passed.removeAll(keepingCapacity: true)
+    }
+
+    private func write(_ record: Record) throws(OutputError) {
+        switch record {
+        case .handshake, .join:
+            if remaining == 0 { return }
+            remaining -= 1
+        default:
+            break
+        }
+        try outputs.write(record)
+        observer?(record)
+    }
+
+    private func failOn() -> ExitStatus? {
+        let wanted = options.failOn?.words ?? []
+        if wanted.contains(.fallback), outputs.tally.sawFallback { return .seen }
+        if wanted.contains(.anomaly), outputs.tally.sawAnomaly { return .seen }
+        if wanted.contains(.lost), outputs.tally.sawLost { return .seen }
+        return nil
+    }
+
+    private func meta() -> MetaRecord {
+        MetaRecord(
+            time: KernelClock.monotonic(), tool: "mpscope \(Mpscope.version)", host: machine.hostname,
+            bootID: machine.bootID, kernel: machine.kernel, arch: machine.architecture,
+            stack: .mainline, backend: "tracepoint", transport: .ringbuf,
+            hooks: tracer.reports.map(HookStatus.init))
+    }
+
+    private func touch(_ path: String) throws {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw Failure(
+                "cannot create the ready file \(path): \(String(cString: strerror(errno)))", .outputFailed)
+        }
+        close(descriptor)
+    }
+}
+
+extension HookStatus {
+    init(_ report: HookReport) {
+        self.init(
+            name: report.plan.hook.name, attach: Attach(rawValue: report.plan.attachment.rawValue),
+            status: Status(rawValue: report.status.rawValue) ?? .missing,
+            error: report.error.isEmpty ? nil : report.error)
+    }
+}
+
+/// Paths and units of cgroups, by id.
+final class CgroupLookup {
+    private let mount: CgroupMount
+    private var names: CgroupNames?
+
+    init(_ mount: CgroupMount) {
+        self.mount = mount
+        names = try? CgroupNames()
+    }
+
+    func name(of id: UInt64) -> CgroupName? {
+        guard let path = names?.path(of: id) else { return nil }
+        return CgroupName(path: path, unit: CgroupNames.unit(fromCgroupPath: path))
+    }
+
+    /// Whether an id is that cgroup or one below it; nil: there is no such cgroup.
+    func filter(under path: String) -> ((UInt64) -> Bool)? {
+        var wanted = path
+        if wanted.hasPrefix(mount.path) { wanted.removeFirst(mount.path.utf8.count) }
+        while wanted.count > 1, wanted.hasSuffix("/") { wanted.removeLast() }
+        if !wanted.hasPrefix("/") { wanted = "/" + wanted }
+        guard mount.id(ofCgroup: wanted) != 0 else { return nil }
+        let below = wanted == "/" ? "/" : wanted + "/"
+        return { [self] id in
+            guard let path = names?.path(of: id) else { return false }
+            return path == wanted || path.hasPrefix(below)
+        }
+    }
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * emit.h - from a handler to the ring buffer: filter, reserve, submit, and count
+ * what did not fit.
+ */
+#ifndef MPSCOPE_EMIT_H
+#define MPSCOPE_EMIT_H
+
+#include "event.h"
+#include "kernel/mainline.h"
+
+/* Set by the loader, then frozen: the verifier removes what a run does not use. */
+const volatile struct mps_config config = {};
+
+/* Mapped by the reader. Atomic, because a softirq may interrupt a handler on its CPU. */
+struct mps_counter counters[MPS_MAX_CPUS * MPS_MAX_HOOKS] = {};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20); /* the loader sets --buffer-size */
+} events SEC(".maps");
+
+struct mps_tuple {
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 netns;
+} __attribute__((aligned(8)));
+
+static __always_inline struct mps_counter *mps_counter_of(__u32 hook)
+{
+	return &counters[(bpf_get_smp_processor_id() & (MPS_MAX_CPUS - 1)) * MPS_MAX_HOOKS +
+			 (hook & (MPS_MAX_HOOKS - 1))];
+}
+
+/* Something could not be followed because a map of ours was full. */
+static __always_inline void mps_count_table_full(__u32 hook)
+{
+	__sync_fetch_and_add(&mps_counter_of(hook)->table_full, 1);
+}
+
+static __always_inline _Bool mps_netns_wanted(__u32 netns)
+{
+	return !config.netns || config.netns == netns;
+}
+
+static __always_inline _Bool mps_address_wanted(const __u8 *address)
+{
+	/* Whole bytes first, then the bits that remain. */
+	__u32 whole = config.prefix_length / 8, rest = config.prefix_length % 8;
+
+	for (__u32 i = 0; i < 16; i++) {
+		if (i < whole && address[i] != config.address[i])
+			return 0;
+		if (i == whole && rest && (address[i] ^ config.address[i]) >> (8 - rest))
+			return 0;
+	}
+	return 1;
+}
+
+static __always_inline _Bool mps_is_v4(const __u8 *address)
+{
+	const __u32 *words = (const __u32 *)address;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
+}
+
+/*
+ * Whether the filters want a connection with these ends. What is not known yet (a
+ * client's local port before inet_hash_connect) passes, and is decided by user space.
+ */
+static __always_inline _Bool mps_wanted(const struct mps_tuple *t, __u32 side)
+{
+	if (!mps_netns_wanted(t->netns))
+		return 0;
+	if (config.side && side && config.side != side)
+		return 0;
+	if (config.remote_port && config.remote_port != t->remote_port)
+		return 0;
+	/* A client's port is not known at connect(): its later events must not be lost alone. */
+	if (side == MPS_SIDE_SERVER) {
+		if (config.local_port && config.local_port != t->local_port)
+			return 0;
+		if (config.port && config.port != t->local_port && config.port != t->remote_port)
+			return 0;
+	}
+	if (config.family && (config.family == 4) != mps_is_v4(t->remote))
+		return 0;
+	if (config.prefix_length && !mps_address_wanted(t->local) && !mps_address_wanted(t->remote))
+		return 0;
+	return 1;
+}
+
+static __always_inline void *mps_reserve(__u64 size, __u32 kind, __u32 hook)
+{
+	struct mps_counter *counter = mps_counter_of(hook);
+	struct mps_event *e = bpf_ringbuf_reserve(&events, size, 0);
+
+	__sync_fetch_and_add(&counter->events, 1);
+	if (!e) {
+		__sync_fetch_and_add(&counter->lost, 1);
+		return 0;
+	}
+	__builtin_memset(e, 0, size);
+	e->version = MPS_EVENT_VERSION;
+	e->kind = kind;
+	e->hook = hook;
+	e->cpu = bpf_get_smp_processor_id();
+	e->time = bpf_ktime_get_ns();
+	e->option = MPS_OPTION_UNKNOWN;
+	e->mptcp_version = 0xff;
+	e->local_id = 0xff;
+	e->remote_id = 0xff;
+	return e;
+}
+
+/* The reader looks by itself some fifty times a second; it is only woken when the ring fills. */
+static __always_inline void mps_submit(void *e)
+{
+	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+	bpf_ringbuf_submit(e, waiting > config.wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline void mps_fill_owner(struct mps_owned_event *e)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+
+	e->event.flags |= MPS_F_OWNER;
+	e->owner.pid = id >> 32;
+	e->owner.tid = id;
+	e->owner.uid = bpf_get_current_uid_gid();
+	e->owner.cgroup = bpf_get_current_cgroup_id();
+	bpf_get_current_comm(e->owner.comm, sizeof(e->owner.comm));
+}
+
+static __always_inline void mps_fill_tuple(struct mps_event *e, const struct mps_tuple *t)
+{
+	__builtin_memcpy(e->local, t->local, 16);
+	__builtin_memcpy(e->remote, t->remote, 16);
+	e->local_port = t->local_port;
+	e->remote_port = t->remote_port;
+	e->netns = t->netns;
+}
+
+#endif

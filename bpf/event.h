@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * event.h - the one definition of what the BPF programs tell user space.
+ *
+ * C11, no kernel headers. The BPF programs fill these structures, Swift imports
+ * the same file through the CEvent target. All numbers are in host byte order
+ * except addresses, which are 16 bytes in network order (IPv4 is v4-mapped), so
+ * that one comparison serves both families.
+ *
+ * An event is an mps_event, followed by an mps_owner when MPS_F_OWNER is set
+ * (only then did a process ask for what happened; softirq has no owner).
+ */
+#ifndef MPSCOPE_EVENT_H
+#define MPSCOPE_EVENT_H
+
+#ifdef __bpf__
+typedef unsigned char mps_u8;
+typedef unsigned short mps_u16;
+typedef unsigned int mps_u32;
+typedef unsigned long long mps_u64;
+#else
+#include <stdint.h>
+typedef uint8_t mps_u8;
+typedef uint16_t mps_u16;
+typedef uint32_t mps_u32;
+typedef uint64_t mps_u64;
+#endif
+
+/* Raised whenever a field changes its place or meaning. */
+#define MPS_EVENT_VERSION 1
+
+/* What was observed. Order is part of the ABI. */
+enum mps_kind {
+	MPS_NONE = 0,
+	MPS_SOCKET_CREATED = 1,       /* an MPTCP socket was made (mptcp_init_sock said yes) */
+	MPS_SOCKET_RELEASED = 2,      /* its last descriptor was closed */
+	MPS_LISTENER_OPENED = 3,      /* ssk or TCP socket CLOSE -> LISTEN */
+	MPS_LISTENER_CLOSED = 4,      /* LISTEN -> CLOSE */
+	MPS_CONNECT = 5,              /* ssk CLOSE -> SYN_SENT: tcp_connect is next */
+	MPS_SYN_OUT = 6,              /* packet: SYN leaves */
+	MPS_SYN_IN = 7,               /* packet: SYN reaches a listener */
+	MPS_SYNACK_OUT = 8,           /* packet: SYN-ACK leaves */
+	MPS_SYNACK_IN = 9,            /* packet: SYN-ACK reaches a socket in SYN_SENT */
+	MPS_ACK_IN = 10,              /* packet: third ACK reaches a listener */
+	MPS_SUBFLOW_ESTABLISHED = 11, /* ssk SYN_SENT -> ESTABLISHED, options not yet read */
+	MPS_CHILD_ESTABLISHED = 12,   /* ssk SYN_RECV -> ESTABLISHED, options read */
+	MPS_MSK_ESTABLISHED = 13,     /* msk SYN_SENT -> ESTABLISHED: the client's verdict */
+	MPS_MSK_ACCEPTED = 14,        /* msk LISTEN -> ESTABLISHED: the server cloned an msk */
+	MPS_RESET_IN = 15,            /* a RST reached the socket */
+	MPS_SUBFLOW_CLOSED = 16,      /* ssk or TCP socket * -> CLOSE */
+	MPS_MSK_CLOSED = 17,          /* msk * -> CLOSE */
+	MPS_KIND_COUNT
+};
+
+/* Where it was observed; also the index of the loss counters. */
+enum mps_hook {
+	MPS_HOOK_SET_STATE = 0,      /* raw tracepoint inet_sock_set_state */
+	MPS_HOOK_SKB_EGRESS = 1,     /* cgroup_skb/egress */
+	MPS_HOOK_SKB_INGRESS = 2,    /* cgroup_skb/ingress */
+	MPS_HOOK_RECEIVE_RESET = 3,  /* raw tracepoint tcp_receive_reset */
+	MPS_HOOK_SOCK_CREATE = 4,    /* cgroup/sock_create */
+	MPS_HOOK_SOCK_RELEASE = 5,   /* cgroup/sock_release */
+	MPS_HOOK_COUNT
+};
+
+/* mps_event.flags */
+#define MPS_F_OWNER          0x0001 /* an mps_owner follows */
+#define MPS_F_MPTCP          0x0002 /* the socket (or the listener) is MPTCP */
+#define MPS_F_REQUEST_MPTCP  0x0004 /* ctx->request_mptcp: the SYN asks for MP_CAPABLE */
+#define MPS_F_REQUEST_JOIN   0x0008 /* ctx->request_join: the SYN asks for MP_JOIN */
+#define MPS_F_MP_CAPABLE     0x0010 /* ctx->mp_capable: the peer agreed */
+#define MPS_F_MP_JOIN        0x0020 /* ctx->mp_join */
+#define MPS_F_BACKUP         0x0040 /* ctx->backup or request_bkup */
+#define MPS_F_CHECKSUM       0x0080 /* msk->csum_enabled */
+#define MPS_F_MPC_DROP       0x0100 /* ctx->mpc_drop: SYNs with MP_CAPABLE went unanswered */
+#define MPS_F_PACKET         0x0200 /* option and version come from a packet's bytes */
+#define MPS_F_REMOTE_TOKEN   0x0400 /* remote_token is set, remote_key is not */
+#define MPS_F_V6ONLY_SOCKET  0x0800 /* an AF_INET6 socket (its peer may be v4-mapped) */
+#define MPS_F_PM_LISTENER    0x1000 /* ctx->pm_listener: the path manager's own */
+
+/* mps_event.option: the MPTCP subtype a packet carried (RFC 8684, section 3). */
+#define MPS_OPTION_MP_CAPABLE 0x0
+#define MPS_OPTION_MP_JOIN    0x1
+#define MPS_OPTION_DSS        0x2
+#define MPS_OPTION_UNKNOWN    0xfe /* not looked at */
+#define MPS_OPTION_NONE       0xff /* looked at: there is no option 30 */
+
+struct mps_event {
+	mps_u16 version;     /* MPS_EVENT_VERSION */
+	mps_u8 kind;         /* enum mps_kind */
+	mps_u8 hook;         /* enum mps_hook */
+	mps_u16 flags;       /* MPS_F_* */
+	mps_u16 cpu;
+	mps_u64 time;        /* ns, CLOCK_MONOTONIC */
+	mps_u64 ssk;         /* subflow, TCP socket or listener; the kernel's pointer */
+	mps_u64 msk;         /* MPTCP socket, 0 when there is none */
+	mps_u64 listener;    /* listener of a child or of a packet, 0 when unknown */
+	mps_u64 cookie;      /* socket cookie of the listener, else of the msk, else the ssk; 0: never made */
+	mps_u64 remote_key;  /* the peer's key as in ctx->remote_key; never written anywhere */
+	mps_u8 local[16];
+	mps_u8 remote[16];
+	mps_u16 local_port;
+	mps_u16 remote_port;
+	mps_u32 netns;       /* inode number */
+	mps_u32 token;       /* 0: none */
+	mps_u32 remote_token;/* joins: the token asked for; else see MPS_F_REMOTE_TOKEN */
+	mps_u32 error;       /* sk->sk_err, errno */
+	mps_u8 old_state;    /* TCP_* as in include/net/tcp_states.h */
+	mps_u8 new_state;
+	mps_u8 option;       /* MPS_OPTION_* */
+	mps_u8 mptcp_version;/* of the packet's option, 0xff unknown */
+	mps_u8 option_flags; /* MP_CAPABLE: the flag bits A to H; MP_JOIN: backup */
+	mps_u8 retransmits;  /* SYNs sent again, up to 255 */
+	mps_u8 local_id;     /* address ids of a join, 0xff not set */
+	mps_u8 remote_id;
+	mps_u32 reserved;    /* 0 */
+};
+
+/* Only for events in which the running process is the owner. */
+struct mps_owner {
+	mps_u32 pid;         /* thread group */
+	mps_u32 tid;
+	mps_u32 uid;
+	mps_u32 inode;       /* of the application's socket in sockfs, 0 unknown */
+	mps_u64 cgroup;      /* cgroup v2 id */
+	mps_u8 comm[16];     /* not always terminated */
+};
+
+struct mps_owned_event {
+	struct mps_event event;
+	struct mps_owner owner;
+};
+
+/*
+ * Counters that user space maps: one entry for each CPU and hook. `events` is every
+ * event that a handler decided to send, `lost` those for which the ring had no room,
+ * `table_full` those that could not be followed because a map was full.
+ */
+#define MPS_MAX_CPUS 256
+#define MPS_MAX_HOOKS 16
+
+struct mps_counter {
+	mps_u64 events;
+	mps_u64 lost;
+	mps_u64 table_full;
+	mps_u64 unused;
+};
+
+/* What the loader tells the programs, before they are loaded (read-only afterwards). */
+struct mps_config {
+	mps_u32 self;          /* thread group of mpscope: its sockets are not traced */
+	mps_u32 netns;         /* only this namespace; 0: all */
+	mps_u16 port;          /* either end; 0: any */
+	mps_u16 local_port;
+	mps_u16 remote_port;
+	mps_u8 family;         /* 4, 6 or 0: both */
+	mps_u8 side;           /* 1 client, 2 server, 0 both */
+	mps_u8 steps;          /* send what only --steps shows */
+	mps_u8 all_tcp;        /* send plain TCP as well */
+	mps_u8 prefix_length;  /* of address, in bits of the 128; 0: any */
+	mps_u8 pad[5];
+	mps_u8 address[16];    /* either end, network order, v4-mapped */
+	mps_u64 wake_bytes;    /* wake the reader when this much is waiting */
+};
+
+#define MPS_SIDE_CLIENT 1
+#define MPS_SIDE_SERVER 2
+
+#define MPS_AT(type, field, offset) \
+	_Static_assert(__builtin_offsetof(struct type, field) == (offset), #type "." #field)
+
+_Static_assert(sizeof(struct mps_event) == 120, "mps_event");
+MPS_AT(mps_event, version, 0);
+MPS_AT(mps_event, kind, 2);
+MPS_AT(mps_event, flags, 4);
+MPS_AT(mps_event, time, 8);
+MPS_AT(mps_event, ssk, 16);
+MPS_AT(mps_event, msk, 24);
+MPS_AT(mps_event, listener, 32);
+MPS_AT(mps_event, cookie, 40);
+MPS_AT(mps_event, remote_key, 48);
+MPS_AT(mps_event, local, 56);
+MPS_AT(mps_event, remote, 72);
+MPS_AT(mps_event, local_port, 88);
+MPS_AT(mps_event, netns, 92);
+MPS_AT(mps_event, token, 96);
+MPS_AT(mps_event, remote_token, 100);
+MPS_AT(mps_event, error, 104);
+MPS_AT(mps_event, old_state, 108);
+MPS_AT(mps_event, option, 110);
+MPS_AT(mps_event, retransmits, 113);
+MPS_AT(mps_event, remote_id, 115);
+MPS_AT(mps_event, reserved, 116);
+_Static_assert(sizeof(struct mps_owner) == 40, "mps_owner");
+MPS_AT(mps_owner, inode, 12);
+MPS_AT(mps_owner, cgroup, 16);
+MPS_AT(mps_owner, comm, 24);
+_Static_assert(sizeof(struct mps_owned_event) == 160, "mps_owned_event");
+_Static_assert(sizeof(struct mps_counter) == 32, "mps_counter");
+_Static_assert(sizeof(struct mps_config) == 48, "mps_config");
+MPS_AT(mps_config, address, 24);
+MPS_AT(mps_config, wake_bytes, 40);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * follow.h - the little that the kernel side must remember, so that plain TCP costs
+ * nothing: which plain sockets have to do with MPTCP.
+ */
+#ifndef MPSCOPE_HANDLERS_FOLLOW_H
+#define MPSCOPE_HANDLERS_FOLLOW_H
+
+#include "socket.h"
+
+/* A SYN with MP_CAPABLE reached a plain TCP listener. The oldest make room: such a
+ * handshake is decided within seconds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct mps_tuple);
+	__type(value, __u64); /* the listener */
+} offered SEC(".maps");
+
+/* Plain TCP sockets whose handshake had to do with MPTCP: their end is told as well. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64); /* the socket */
+	__type(value, __u64); /* its listener */
+} followed SEC(".maps");
+
+/*
+ * The child that this CPU cloned last from an MPTCP listener. From LISTEN -> SYN_RECV to
+ * SYN_RECV -> ESTABLISHED the kernel stays on one CPU with softirqs off
+ * (tcp_check_req, tcp_child_process), so one place a CPU is enough.
+ */
+struct mps_cloned {
+	__u64 child;
+	__u64 listener;
+};
+
+struct mps_cloned cloned[MPS_MAX_CPUS] = {};
+
+/* Set once anybody offered MP_CAPABLE to a TCP listener: until then nobody looks it up. */
+__u32 any_offered = 0;
+
+static __always_inline struct mps_cloned *mps_cloned_here(void)
+{
+	return &cloned[bpf_get_smp_processor_id() & (MPS_MAX_CPUS - 1)];
+}
+
+static __always_inline void mps_remember_offer(const struct mps_tuple *t, __u64 listener, __u32 hook)
+{
+	any_offered = 1;
+	if (bpf_map_update_elem(&offered, t, &listener, BPF_ANY))
+		mps_count_table_full(hook);
+}
+
+static __always_inline __u64 mps_offered_to(const struct mps_tuple *t)
+{
+	__u64 *listener = any_offered ? bpf_map_lookup_elem(&offered, t) : 0;
+
+	return listener ? *listener : 0;
+}
+
+static __always_inline void mps_follow(__u64 ssk, __u64 listener, __u32 hook)
+{
+	if (bpf_map_update_elem(&followed, &ssk, &listener, BPF_ANY))
+		mps_count_table_full(hook);
+}
+
+static __always_inline _Bool mps_is_followed(__u64 ssk)
+{
+	return bpf_map_lookup_elem(&followed, &ssk) != 0;
+}
+
+#endif

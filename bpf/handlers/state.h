@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* state.h - one function for each change of a socket's state that tells something. */
+#ifndef MPSCOPE_HANDLERS_STATE_H
+#define MPSCOPE_HANDLERS_STATE_H
+
+#include "follow.h"
+
+/*
+ * Each of these is a BPF function of its own (__noinline), not a part of the program that
+ * calls it: a program has 512 bytes of stack, which the copies of one observation nearly fill.
+ */
+
+/* listen(): an ssk, or a TCP socket, CLOSE -> LISTEN, in the process that called it. */
+static __noinline int mps_on_listen(struct sock *ssk, _Bool is_mptcp)
+{
+	struct mps_owned_event *e;
+	struct mps_sock_copy copy;
+	struct mps_tuple t;
+
+	if (mps_is_self() || mps_copy_sock(&copy, ssk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	if (!mps_netns_wanted(t.netns))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_LISTENER_OPENED, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(&e->event, &t);
+	e->event.ssk = (__u64)ssk;
+	e->event.new_state = TCP_LISTEN;
+	e->event.old_state = TCP_CLOSE;
+	e->event.cookie = mps_cookie_of(&copy);
+	if (is_mptcp)
+		mps_fill_context(&e->event, ssk);
+	e->owner.inode = mps_inode(e->event.msk ? (struct sock *)e->event.msk : ssk);
+	mps_fill_owner(e);
+	mps_submit(e);
+	return 0;
+}
+
+/* A listener is gone: LISTEN -> CLOSE. */
+static __noinline int mps_on_listener_closed(struct sock *ssk, _Bool is_mptcp)
+{
+	struct mps_sock_copy copy;
+	struct mps_event *e;
+	struct mps_tuple t;
+
+	if (mps_copy_sock(&copy, ssk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	mps_closed_port(&t, ssk);
+	if (!mps_netns_wanted(t.netns))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_LISTENER_CLOSED, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->ssk = (__u64)ssk;
+	e->listener = (__u64)ssk;
+	e->flags |= is_mptcp ? MPS_F_MPTCP : 0;
+	e->old_state = TCP_LISTEN;
+	e->new_state = TCP_CLOSE;
+	e->cookie = mps_cookie_of(&copy);
+	mps_submit(e);
+	return 0;
+}
+
+/*
+ * CLOSE -> SYN_SENT of a subflow or TCP socket: just before tcp_connect(). For a first
+ * subflow the running process is the one that called connect(); the source port is not
+ * chosen yet (inet_hash_connect comes after).
+ */
+static __noinline int mps_on_connect(struct sock *ssk, _Bool is_mptcp)
+{
+	struct mps_owned_event *e;
+	struct mps_sock_copy copy;
+	struct mps_tuple t;
+
+	if (mps_is_self() || mps_copy_sock(&copy, ssk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	if (!mps_wanted(&t, MPS_SIDE_CLIENT))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_CONNECT, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(&e->event, &t);
+	e->event.ssk = (__u64)ssk;
+	e->event.old_state = TCP_CLOSE;
+	e->event.new_state = TCP_SYN_SENT;
+	e->event.cookie = mps_cookie_of(&copy);
+	if (is_mptcp)
+		mps_fill_context(&e->event, ssk);
+	/* Whose key the ctx holds before the handshake is nobody's. */
+	e->event.remote_key = 0;
+	if (!(e->event.flags & MPS_F_REQUEST_JOIN)) {
+		e->owner.inode = mps_inode(e->event.msk ? (struct sock *)e->event.msk : ssk);
+		mps_fill_owner(e);
+	}
+	mps_submit(e);
+	return 0;
+}
+
+/* SYN_SENT -> ESTABLISHED of a subflow or TCP socket; its options are not read yet. */
+static __noinline int mps_on_subflow_established(struct sock *ssk, _Bool is_mptcp)
+{
+	struct mps_sock_copy copy;
+	struct mps_event *e;
+	struct mps_tuple t;
+
+	if (mps_copy_sock(&copy, ssk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	if (!mps_wanted(&t, MPS_SIDE_CLIENT))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_SUBFLOW_ESTABLISHED, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->ssk = (__u64)ssk;
+	e->old_state = TCP_SYN_SENT;
+	e->new_state = TCP_ESTABLISHED;
+	if (is_mptcp)
+		mps_fill_context(e, ssk);
+	e->remote_key = 0;
+	mps_fill_retransmits(e, ssk);
+	mps_submit(e);
+	return 0;
+}
+
+/* msk SYN_SENT -> ESTABLISHED: the client's verdict stands in its first subflow's context. */
+static __noinline int mps_on_msk_established(struct sock *sk)
+{
+	struct mptcp_sock *msk = (struct mptcp_sock *)sk;
+	struct sock *ssk = BPF_CORE_READ(msk, first);
+	struct mps_sock_copy copy;
+	struct mps_event *e;
+	struct mps_tuple t;
+
+	if (!ssk || mps_copy_sock(&copy, ssk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	if (!mps_wanted(&t, MPS_SIDE_CLIENT))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_MSK_ESTABLISHED, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->ssk = (__u64)ssk;
+	e->old_state = TCP_SYN_SENT;
+	e->new_state = TCP_ESTABLISHED;
+	mps_fill_context(e, ssk);
+	mps_fill_msk(e, msk);
+	mps_fill_retransmits(e, ssk);
+	e->cookie = mps_read_cookie(sk);
+	mps_submit(e);
+	return 0;
+}
+
+/* LISTEN -> SYN_RECV: a child was cloned and still looks like its listener. */
+static __noinline int mps_on_child_cloned(struct sock *child)
+{
+	void *context = mps_context(child);
+	struct mps_cloned *here = mps_cloned_here();
+
+	if (!context)
+		return 0;
+	here->child = (__u64)child;
+	here->listener = (__u64)BPF_CORE_READ((struct mptcp_subflow_context *)context, tcp_sock);
+	return 0;
+}
+
+/* msk LISTEN -> ESTABLISHED: mptcp_sk_clone_init(), between the child's two changes. */
+static __noinline int mps_on_msk_accepted(struct sock *sk)
+{
+	struct mps_cloned *here = mps_cloned_here();
+	struct sock *child = (struct sock *)here->child;
+	struct mps_sock_copy copy;
+	struct mps_event *e;
+	struct mps_tuple t;
+
+	if (!child || mps_copy_sock(&copy, child))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	if (!mps_wanted(&t, MPS_SIDE_SERVER))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_MSK_ACCEPTED, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->ssk = here->child;
+	e->listener = here->listener;
+	e->old_state = TCP_LISTEN;
+	e->new_state = TCP_ESTABLISHED;
+	e->flags |= MPS_F_MPTCP;
+	mps_fill_msk(e, (struct mptcp_sock *)sk);
+	e->cookie = mps_read_cookie((struct sock *)here->listener);
+	mps_submit(e);
+	return 0;
+}
+
+/*
+ * SYN_RECV -> ESTABLISHED: the server's verdict. A context with mp_capable means MPTCP; a
+ * plain socket cloned from an MPTCP listener, or offered MP_CAPABLE, fell back.
+ */
+static __noinline int mps_on_child_established(struct sock *ssk, _Bool is_mptcp)
+{
+	struct mps_cloned *here = mps_cloned_here();
+	__u64 listener = here->child == (__u64)ssk ? here->listener : 0;
+	_Bool cloned_from_mptcp = listener != 0;
+	struct mps_sock_copy copy;
+	struct mps_event *e;
+	struct mps_tuple t;
+
+	if (!is_mptcp && !cloned_from_mptcp && !any_offered && !config.all_tcp)
+		return 0;
+	if (mps_copy_sock(&copy, ssk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	if (!is_mptcp) {
+		if (!listener)
+			listener = mps_offered_to(&t);
+		if (!listener && !config.all_tcp)
+			return 0;
+		bpf_map_delete_elem(&offered, &t);
+	}
+	if (!mps_wanted(&t, MPS_SIDE_SERVER))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_CHILD_ESTABLISHED, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->ssk = (__u64)ssk;
+	e->listener = listener;
+	e->old_state = TCP_SYN_RECV;
+	e->new_state = TCP_ESTABLISHED;
+	if (is_mptcp) {
+		mps_fill_context(e, ssk);
+		if (e->msk)
+			mps_fill_msk(e, (struct mptcp_sock *)e->msk);
+	}
+	if (listener)
+		e->cookie = mps_read_cookie((struct sock *)listener);
+	mps_submit(e);
+	if (!is_mptcp && !config.all_tcp)
+		mps_follow((__u64)ssk, listener, MPS_HOOK_SET_STATE);
+	return 0;
+}
+
+/* A subflow or TCP socket that had begun a handshake is gone. */
+static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, int old)
+{
+	__u64 key = (__u64)ssk;
+	struct mps_sock_copy copy;
+	struct mps_event *e;
+	struct mps_tuple t;
+
+	if (!is_mptcp && !config.all_tcp) {
+		if (!mps_is_followed(key))
+			return 0;
+		bpf_map_delete_elem(&followed, &key);
+	}
+	if (mps_copy_sock(&copy, ssk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	mps_closed_port(&t, ssk);
+	if (!mps_wanted(&t, old == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_SUBFLOW_CLOSED, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->ssk = key;
+	e->old_state = old;
+	e->new_state = TCP_CLOSE;
+	e->error = BPF_CORE_READ(ssk, sk_err);
+	if (is_mptcp)
+		mps_fill_context(e, ssk);
+	e->remote_key = 0;
+	mps_fill_retransmits(e, ssk);
+	mps_submit(e);
+	return 0;
+}
+
+/* The MPTCP socket is gone (its subflows may have gone before). */
+static __noinline int mps_on_msk_closed(struct sock *sk, int old)
+{
+	struct mps_sock_copy copy;
+	struct mps_event *e;
+	struct mps_tuple t;
+
+	if (mps_copy_sock(&copy, sk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	mps_closed_port(&t, sk);
+	/* An msk that never connected has no remote port: only its namespace is known. */
+	if (t.remote_port ? !mps_wanted(&t, 0) : !mps_netns_wanted(t.netns))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_MSK_CLOSED, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->old_state = old;
+	e->new_state = TCP_CLOSE;
+	e->flags |= MPS_F_MPTCP;
+	e->error = BPF_CORE_READ(sk, sk_err);
+	mps_fill_msk(e, (struct mptcp_sock *)sk);
+	e->cookie = mps_cookie_of(&copy);
+	mps_submit(e);
+	return 0;
+}
+
+/* Every change of state of every internet socket comes through here. */
+static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
+{
+	__u32 protocol;
+	_Bool is_mptcp;
+
+	/* Most changes tell nothing; those return before anything is read. */
+	if (old == new || (new != TCP_LISTEN && new != TCP_SYN_SENT && new != TCP_SYN_RECV &&
+			   new != TCP_ESTABLISHED && new != TCP_CLOSE))
+		return 0;
+	protocol = mps_protocol(sk);
+	if (protocol == IPPROTO_MPTCP) {
+		if (new == TCP_ESTABLISHED && old == TCP_SYN_SENT)
+			return mps_on_msk_established(sk);
+		if (new == TCP_ESTABLISHED && old == TCP_LISTEN)
+			return config.steps ? mps_on_msk_accepted(sk) : 0;
+		if (new == TCP_CLOSE && old != TCP_LISTEN)
+			return mps_on_msk_closed(sk, old);
+		return 0;
+	}
+	if (protocol != IPPROTO_TCP)
+		return 0;
+	is_mptcp = mps_is_mptcp(sk);
+	if (new == TCP_LISTEN)
+		return mps_on_listen(sk, is_mptcp);
+	if (new == TCP_SYN_SENT)
+		return is_mptcp || config.all_tcp ? mps_on_connect(sk, is_mptcp) : 0;
+	if (new == TCP_SYN_RECV)
+		return is_mptcp && old == TCP_LISTEN ? mps_on_child_cloned(sk) : 0;
+	if (new == TCP_ESTABLISHED) {
+		if (old == TCP_SYN_RECV)
+			return mps_on_child_established(sk, is_mptcp);
+		/* The verdict of an MPTCP socket comes with its msk; a plain one has only this. */
+		if (old == TCP_SYN_SENT && (is_mptcp ? config.steps : config.all_tcp))
+			return mps_on_subflow_established(sk, is_mptcp);
+		return 0;
+	}
+	/* CLOSE */
+	if (old == TCP_LISTEN)
+		return mps_on_listener_closed(sk, is_mptcp);
+	if (is_mptcp && !config.steps && old != TCP_SYN_SENT && old != TCP_SYN_RECV)
+		return 0;
+	return mps_on_subflow_closed(sk, is_mptcp, old);
+}
+
+/* A RST reached a socket. */
+static __always_inline int mps_on_reset_in(struct sock *ssk)
+{
+	_Bool is_mptcp = mps_is_mptcp(ssk);
+	struct mps_sock_copy copy;
+	struct mps_event *e;
+	struct mps_tuple t;
+	__u8 state;
+
+	if (!is_mptcp && !config.all_tcp && !mps_is_followed((__u64)ssk))
+		return 0;
+	if (mps_copy_sock(&copy, ssk))
+		return 0;
+	state = MPS_FROM(&copy, sock_common, skc_state, __u8);
+	mps_tuple_of(&t, &copy);
+	if (!mps_wanted(&t, state == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_RESET_IN, MPS_HOOK_RECEIVE_RESET);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->ssk = (__u64)ssk;
+	e->old_state = state;
+	e->new_state = state;
+	if (is_mptcp)
+		mps_fill_context(e, ssk);
+	e->remote_key = 0;
+	mps_submit(e);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * mainline.h - the kernel's own types, as far as mpscope reads them, for mainline
+ * Linux (5.6 and later), kept by hand. Only names matter: libbpf finds the true
+ * offsets in the running kernel's BTF when the object is loaded (CO-RE).
+ *
+ * Every difference between kernel versions that a handler must know stands here,
+ * once, with the version that made it.
+ */
+#ifndef MPSCOPE_KERNEL_MAINLINE_H
+#define MPSCOPE_KERNEL_MAINLINE_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+
+/* Never written by kernel headers that BPF programs may include. */
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+
+/* include/net/tcp_states.h */
+enum {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_SYN_RECV = 3,
+	TCP_CLOSE = 7,
+	TCP_LISTEN = 10,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+	} in6_u;
+};
+
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	atomic64_t skc_cookie;
+};
+
+struct socket;
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol; /* a bitfield before 5.6 */
+	int sk_err;
+	struct socket *sk_socket;
+};
+
+struct inode {
+	unsigned long i_ino;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
+};
+
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+	void *icsk_ulp_data;
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u32 total_retrans;
+	_Bool is_mptcp;
+};
+
+struct mptcp_sock {
+	struct inet_connection_sock sk;
+	__u32 token;
+	_Bool csum_enabled;
+	struct sock *first;
+};
+
+/* net/mptcp/protocol.h; 6.18 wraps most of it in a struct_group, which CO-RE sees through. */
+struct mptcp_subflow_context {
+	__u64 remote_key;
+	__u32 token;
+	__u32 request_mptcp : 1,
+	      request_join : 1,
+	      request_bkup : 1,
+	      mp_capable : 1,
+	      mp_join : 1,
+	      backup : 1,
+	      mpc_drop : 1; /* 6.12 */
+	_Bool pm_listener; /* 6.2 */
+	__u32 remote_token;
+	__s16 local_id; /* u8 before 6.8; -1: not yet set */
+	__u8 remote_id;
+	struct sock *tcp_sock;
+	struct sock *conn;
+};
+
+struct sk_buff {
+	struct sock *sk;
+};
+
+#pragma clang attribute pop
+
+/*
+ * Reading field by field costs a helper call each. The parts of a socket and of a
+ * subflow context that we want lie close together, so they are copied whole, and
+ * fields are taken from the copy at the offsets that CO-RE found.
+ */
+struct mps_sock_copy {
+	__u8 bytes[128]; /* sock_common up to skc_cookie: 104 on 6.18 */
+} __attribute__((aligned(8)));
+
+struct mps_context_copy {
+	__u8 bytes[256]; /* mptcp_subflow_context up to conn: 232 on 6.18 */
+} __attribute__((aligned(8)));
+
+#define MPS_OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, BPF_FIELD_BYTE_OFFSET)
+
+/* The field of a copied struct, by the running kernel's offset. */
+#define MPS_FROM(copy, type, field, as) (*(as *)((copy)->bytes + MPS_OFFSET(type, field)))
+
+static __always_inline int mps_copy_sock(struct mps_sock_copy *copy, struct sock *sk)
+{
+	__u64 size = MPS_OFFSET(sock_common, skc_cookie) + sizeof(__u64);
+
+	if (size > sizeof(copy->bytes))
+		size = sizeof(copy->bytes);
+	return bpf_probe_read_kernel(copy->bytes, size, sk);
+}
+
+static __always_inline int mps_copy_context(struct mps_context_copy *copy, const void *ctx)
+{
+	__u64 size = MPS_OFFSET(mptcp_subflow_context, conn) + sizeof(__u64);
+
+	if (size > sizeof(copy->bytes))
+		size = sizeof(copy->bytes);
+	return bpf_probe_read_kernel(copy->bytes, size, ctx);
+}
+
+/* A bit of a copied context; 0 where the kernel has no such field. */
+#define MPS_CONTEXT_BIT(copy, field)                                                       \
+	(bpf_core_field_exists(((struct mptcp_subflow_context *)0)->field) ?               \
+		 BPF_CORE_READ_BITFIELD((struct mptcp_subflow_context *)(copy)->bytes, field) : 0)
+
+static __always_inline __u32 mps_protocol(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_protocol);
+}
+
+static __always_inline _Bool mps_is_mptcp(struct sock *sk)
+{
+	return BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp);
+}
+
+static __always_inline __u32 mps_netns(const struct mps_sock_copy *copy)
+{
+	struct net *net = MPS_FROM(copy, sock_common, skc_net.net, struct net *);
+
+	return BPF_CORE_READ(net, ns.inum);
+}
+
+/* The inode of the application's socket; 0 when there is none (yet). */
+static __always_inline __u32 mps_inode(struct sock *sk)
+{
+	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+
+	if (!socket)
+		return 0;
+	return BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino);
+}
+
+/* A context program gets the kernel's own skb; `__sk_buff` only renames its fields. */
+static __always_inline struct sock *mps_skb_sock(struct __sk_buff *skb)
+{
+	struct sock *sk = 0;
+
+	bpf_probe_read_kernel(&sk, sizeof(sk), (void *)skb + MPS_OFFSET(sk_buff, sk));
+	return sk;
+}
+
+#endif

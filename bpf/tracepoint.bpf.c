@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * tracepoint.bpf.c - the attach points of kernels without kprobes and fentry: raw
+ * tracepoints, and programs at the root of cgroup v2, which see every network namespace.
+ * Only unpacking here; what is observed is in handlers/.
+ */
+#include "handlers/lifetime.h"
+#include "handlers/packet.h"
+#include "handlers/state.h"
+
+SEC("raw_tracepoint/inet_sock_set_state")
+int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	return mps_on_set_state((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
+}
+
+SEC("raw_tracepoint/tcp_receive_reset")
+int tcp_receive_reset(struct bpf_raw_tracepoint_args *ctx)
+{
+	return mps_on_reset_in((struct sock *)ctx->args[0]);
+}
+
+/* Every program below returns 1: go on, nothing is changed. */
+
+SEC("cgroup_skb/egress")
+int skb_egress(struct __sk_buff *skb)
+{
+	return mps_on_packet_out(skb);
+}
+
+SEC("cgroup_skb/ingress")
+int skb_ingress(struct __sk_buff *skb)
+{
+	return mps_on_packet_in(skb);
+}
+
+SEC("cgroup/sock_create")
+int sock_create(struct bpf_sock *sk)
+{
+	return mps_on_socket(sk, MPS_SOCKET_CREATED, MPS_HOOK_SOCK_CREATE);
+}
+
+SEC("cgroup/sock_release")
+int sock_release(struct bpf_sock *sk)
+{
+	return mps_on_socket(sk, MPS_SOCKET_RELEASED, MPS_HOOK_SOCK_RELEASE);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
