@@ -20,9 +20,10 @@ BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ibpf -I/usr/incl
 
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev libmnl-dev nettle-dev pkg-config iproute2 nftables \
 	python3 python3-jsonschema
-BENCH_PACKAGES := bpftrace libbpf-tools gcc
+TEST_PACKAGES := bpftool procps util-linux
+BENCH_PACKAGES := bpftrace libbpf-tools gcc linux-libc-dev
 
-.PHONY: all deps bpf build demo test test-unit bench lint format install clean help
+.PHONY: all deps bpf build demo test test-rebuild bench lint format document install clean help
 
 all: build ## build the program: .build/release/mpscope
 
@@ -45,6 +46,26 @@ build: bpf
 
 demo: build ## trace every scenario live, in network namespaces of its own (root)
 	$(PROGRAM) demo
+
+bench: build ## what tracing costs, next to others, in one run (root, five minutes; BENCH="--quick")
+	@Tools/deps.sh $(BENCH_PACKAGES)
+	/usr/bin/python3 Tests/Bench/bench.py $(BENCH)
+
+test: build ## every test: unit, property, golden, and live on this kernel (root)
+	@Tools/deps.sh $(TEST_PACKAGES)
+	$(SWIFT) build --build-tests $(SWIFT_FLAGS)
+	MPSCOPE_BINARY=$(abspath $(PROGRAM)) $(SWIFT) test --skip-build --no-parallel
+	Tests/Build/rebuild.sh
+
+lint: ## style, warnings as errors, and what the documents are made from
+	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
+	Tests/Build/lint.sh
+
+format: ## bring the Swift sources into shape
+	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
+
+document: build ## make docs/state-machine.md anew from the table
+	$(PROGRAM) state-machine > docs/state-machine.md
 
 install: build ## install the program to PREFIX (default /usr/local)
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/mpscope

@@ -94,5 +94,12 @@ let package = Package(
         .testTarget(
             name: "ProbesTests", dependencies: ["BPF", "CEvent", "CLibbpf", "Handshake", "Probes"],
             swiftSettings: strict),
+        .testTarget(
+            name: "LiveTests",
+            dependencies: [
+                "Handshake", "Kernel", "Scenarios", "mpscope",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            exclude: ["validate.py"], swiftSettings: strict),
     ]
 )

@@ -20,6 +20,9 @@ struct {
 	__uint(max_entries, 8 << 20); /* the loader sets --buffer-size */
 } events SEC(".maps");
 
+/* Never read: keeps the events' layout in the object's BTF, where a test holds it against Swift's. */
+struct mps_owned_event *layout_of_events = 0;
+
 struct mps_tuple {
 	__u8 local[16];
 	__u8 remote[16];

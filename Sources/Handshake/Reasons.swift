@@ -54,7 +54,7 @@ public enum Reason: String, Sendable, CaseIterable {
         case .noAck:
             "The client never completed the handshake: it vanished, or its third ACK is lost on the path."
         case .connectFailed:
-            "connect() failed with the error shown: look at the local route, address and firewall."
+            "connect() failed before any answer came: look at the route to the peer, at ICMP errors and at firewalls."
         case .closedByProcess:
             "The process closed the socket before the handshake ended: look at its connect timeout."
         case .traceEnded:

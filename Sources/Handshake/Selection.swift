@@ -6,6 +6,8 @@
 /// Restricts connections only; listeners, losses and anomalies pass. Steps of a handshake that
 /// is not decided yet wait (bounded) until it is.
 public struct Selection {
+    /// Inodes of the network namespaces wanted, listeners included; nil: all.
+    public var namespaces: Set<UInt32>?
     public var pid: UInt32?
     public var comm: Comm?
     /// Whether an owner in this cgroup (by id) is wanted; nil: all are.
@@ -34,7 +36,7 @@ public struct Selection {
 
     /// Whether anything is restricted at all.
     public var isActive: Bool {
-        pid != nil || comm != nil || cgroup != nil || !outcomes.isEmpty || side != nil || family != 0
+        namespaces != nil || pid != nil || comm != nil || cgroup != nil || !outcomes.isEmpty || side != nil || family != 0
             || port != 0 || localPort != 0 || remotePort != 0 || address != nil
     }
 
@@ -47,13 +49,16 @@ public struct Selection {
 
     private mutating func take(_ record: Record, _ out: inout ContiguousArray<Record>) {
         switch record {
-        case .listener, .lost:
+        case .listener(let listener):
+            if namespaces?.contains(listener.netns) ?? true { out.append(record) }
+        case .lost:
             out.append(record)
         case .anomaly(var anomaly):
             // Its evidence stands just before it, unless that was not wanted.
             if !lastPassed { anomaly.evidencePreceding = 0 }
             out.append(.anomaly(anomaly))
         case .step(let step):
+            if let namespaces, !namespaces.contains(step.observation.netns) { return }
             if step.conn == 0 {
                 out.append(record)
                 return
@@ -71,7 +76,7 @@ public struct Selection {
             }
         case .handshake(let handshake):
             let wanted = (outcomes.isEmpty || outcomes.contains(handshake.outcome))
-                && wants(handshake.side, handshake.owner, handshake.local, handshake.remote)
+                && wants(handshake.netns, handshake.side, handshake.owner, handshake.local, handshake.remote)
             if wanted {
                 if case .waiting(let steps)? = known[handshake.conn] { out.append(contentsOf: steps) }
                 out.append(record)
@@ -83,7 +88,7 @@ public struct Selection {
             let outcome: Outcome = connection.state == .mptcp ? .mptcp : .fallback
             let wanted = (outcomes.isEmpty || outcomes.contains(outcome))
                 && (side == nil || connection.side == side)
-                && wants(nil, connection.owner, connection.local, connection.remote)
+                && wants(connection.netns, nil, connection.owner, connection.local, connection.remote)
             known[connection.conn] = wanted ? .wanted : .unwanted
             if wanted { out.append(record) }
         case .close(let close):
@@ -100,7 +105,10 @@ public struct Selection {
         known = known.filter { if case .waiting = $0.value { false } else { true } }
     }
 
-    private func wants(_ itsSide: Side?, _ owner: Owner?, _ local: Endpoint, _ remote: Endpoint) -> Bool {
+    private func wants(
+        _ netns: UInt32, _ itsSide: Side?, _ owner: Owner?, _ local: Endpoint, _ remote: Endpoint
+    ) -> Bool {
+        if let namespaces, !namespaces.contains(netns) { return false }
         if let side, let itsSide, side != itsSide { return false }
         if let pid, owner?.pid != pid { return false }
         if let comm, owner?.comm != comm { return false }

@@ -324,7 +324,7 @@ public struct Tracker {
         switch verdict {
         case .nothing: break
         case .decide(let outcome, let reason): decide(observation, index, outcome, reason)
-        case .close: close(observation, index)
+        case .close: close(observation, index, from)
         }
         // A socket that never connected, or a connection that is over on both levels.
         if to == .closed, connections[index].decided || from == .created {
@@ -438,9 +438,9 @@ public struct Tracker {
             total: between(connection.synTime, end))
     }
 
-    private mutating func close(_ observation: Observation, _ index: Int32) {
+    private mutating func close(_ observation: Observation, _ index: Int32, _ from: SubflowState) {
         let connection = connections[index]
-        if connection.state == .plain, !options.allTcp { return }
+        if from == .plain, !options.allTcp { return }
         records.append(
             .close(
                 CloseRecord(

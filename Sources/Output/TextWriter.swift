@@ -445,7 +445,7 @@ public struct TextWriter: ~Copyable {
             cell.append(" after ")
             cell.append(span: duration)
         }
-        if let subflows = close.subflows {
+        if let subflows = close.subflows, subflows != 1 {
             cell.append(", ")
             cell.append(count: UInt64(subflows), "subflow")
         }

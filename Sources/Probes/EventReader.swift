@@ -11,6 +11,8 @@ final class EventReader: RingBufferReader {
     private(set) var malformed: UInt64 = 0
     /// Who takes the observations.
     var take: (Observation) -> Void = { _ in }
+    /// Who takes the bytes as well; nil: nobody.
+    var tap: ((UnsafeRawBufferPointer) -> Void)?
 
     static let callback: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, Int) -> Int32 = {
         context, data, size in
@@ -22,6 +24,7 @@ final class EventReader: RingBufferReader {
 
     private func record(_ bytes: UnsafeRawBufferPointer) {
         delivered &+= 1
+        tap?(bytes)
         do throws(Decoder.Problem) {
             take(try Decoder.decode(bytes))
         } catch {

@@ -172,6 +172,9 @@ public struct Tracer: ~Copyable {
         }
     }
 
+    /// Gives the bytes of every event to `tap` as well; they are valid during the call only.
+    public func setTap(_ tap: ((UnsafeRawBufferPointer) -> Void)?) { reader.tap = tap }
+
     /// What was lost since the last call, by hook and cause.
     public mutating func losses(at time: UInt64, _ report: (LostRecord) -> Void) {
         let programs = programs

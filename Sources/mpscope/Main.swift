@@ -39,5 +39,5 @@ struct Mpscope: ParsableCommand {
             each step took.
             """,
         version: "mpscope \(version)",
-        subcommands: [Trace.self, SchemaCommand.self, TableCommand.self])
+        subcommands: [Trace.self, Status.self, Doctor.self, Demo.self, SchemaCommand.self, TableCommand.self])
 }

@@ -66,6 +66,12 @@ struct Outputs: ~Copyable {
         try flush()
     }
 
+    /// A line for people, where there is text at all.
+    mutating func say(_ line: String) throws(OutputError) {
+        text?.sink.buffer.append(line)
+        try flush()
+    }
+
     mutating func write(_ record: Record) throws(OutputError) {
         tally.take(record)
         try json?.write(record)

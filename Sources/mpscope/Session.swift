@@ -32,7 +32,8 @@ final class Session {
     /// Called with every record that is written, after it was.
     var observer: ((Record) -> Void)?
 
-    init(_ options: LiveOptions) throws {
+    /// - Parameter only: restricts everything to these namespaces; nil: `--netns`, or all.
+    init(_ options: LiveOptions, only: [NetworkNamespace]? = nil) throws {
         self.options = options
         var log = Logger(label: "mpscope", factory: { StreamLogHandler.standardError(label: $0) })
         log.logLevel = getenv("MPSCOPE_LOG").flatMap { Logger.Level(rawValue: String(cString: $0)) } ?? .warning
@@ -42,7 +43,10 @@ final class Session {
 
         let wanted: NetworkNamespace?
         do throws(KernelError) {
-            if let text = options.netns {
+            if let only {
+                wanted = nil
+                namespaces = only
+            } else if let text = options.netns {
                 let only = try NetworkNamespaces.resolve(text)
                 wanted = only
                 namespaces = [only]
@@ -64,6 +68,7 @@ final class Session {
             inCgroup = filter
         }
         selection = options.selection(inCgroup: inCgroup)
+        selection.namespaces = only.map { Set($0.map(\.inode)) }
         remaining = options.count ?? .max
 
         let offset = KernelClock.realtimeOffset()
@@ -198,6 +203,14 @@ final class Session {
         var summary = outputs.tally.summary(time: now, events: totals.events, delivered: totals.delivered)
         summary.lostTotal = totals.lost
         try outputs.end(summary)
+    }
+
+    /// Gives the bytes of every event to `tap` as well; they are valid during the call only.
+    func setTap(_ tap: ((UnsafeRawBufferPointer) -> Void)?) { tracer.setTap(tap) }
+
+    /// A line for people between the records.
+    func say(_ text: String) throws {
+        try outputs.say(text)
     }
 
     // MARK: parts of it

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Which columns the table of `status` has, and how wide they are, so that it fits the terminal.
+/// 0: left out.
+struct StatusLayout: Equatable {
+    /// `listener`, `connection`.
+    var what = 10
+    var local = 5
+    /// `→`, `←` or `–` between the addresses.
+    var arrow = 1
+    var remote = 6
+    /// `mptcp`, `tcp`, `fallback`.
+    var state = 8
+    var token = 8
+    var subflows = 8
+    /// The last column, never padded.
+    var process = 7
+
+    /// - Parameters:
+    ///   - width: columns of the terminal; 0: no limit.
+    ///   - local, remote, process: how much room the longest text of these columns wants.
+    init(width: Int, local wantedLocal: Int, remote wantedRemote: Int, process wantedProcess: Int) {
+        let wanted = (max(local, wantedLocal), max(remote, wantedRemote), max(process, wantedProcess))
+        if width <= 0 {
+            (local, remote, process) = wanted
+            return
+        }
+        // What is left out first is what other tools want to know, then what the rest implies.
+        if width < 96 { (token, subflows) = (0, 0) }
+        if width < 72 { (what, arrow) = (0, 0) }
+        if width < 52 { process = 0 }
+        let columns = [what, local, arrow, remote, state, token, subflows, process].filter { $0 > 0 }
+        var spare = max(0, width - columns.reduce(0, +) - (columns.count - 1))
+        // First any IPv4 address with its port, then the process, then whatever there is.
+        for limit in [21, 26, Int.max] {
+            StatusLayout.widen(&local, to: min(wanted.0, limit), &spare)
+            StatusLayout.widen(&remote, to: min(wanted.1, limit), &spare)
+            if process > 0 { StatusLayout.widen(&process, to: min(wanted.2, limit), &spare) }
+        }
+    }
+
+    private static func widen(_ column: inout Int, to wanted: Int, _ spare: inout Int) {
+        let more = min(spare, max(0, wanted - column))
+        column += more
+        spare -= more
+    }
+}

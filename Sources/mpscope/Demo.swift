@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Glibc
+import Handshake
+import Kernel
+import Output
+import Probes
+import Scenarios
+import SystemPackage
+
+/// `mpscope demo`: real traffic in namespaces of its own, traced.
+struct Demo: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make real MPTCP traffic in network namespaces and trace it.",
+        discussion: """
+            Runs every scenario, shows each handshake as a ladder, and ends with a table of what was \
+            expected and what was seen. Exit status 0 only if all match. Needs root; leaves nothing \
+            behind.
+            """)
+
+    @Flag(help: "List the scenarios and stop.")
+    var list = false
+
+    @Option(help: ArgumentHelp("Only this scenario; may be given again.", valueName: "name"))
+    var scenario: [String] = []
+
+    @Option(help: "text for people, json for JSON Lines (the table then goes to standard error).")
+    var format: Format?
+
+    @Option(name: [.short, .long], help: ArgumentHelp("Where the records go as well.", valueName: "path"))
+    var output: String?
+
+    @Option(help: .hidden)
+    var record: String?
+
+    func validate() throws {
+        for name in scenario where Scenario.named(name) == nil {
+            throw ValidationError("there is no scenario \(name); see mpscope demo --list.")
+        }
+    }
+
+    func run() throws {
+        if list {
+            let lines = Scenario.all.map { "\(Self.padded($0.name, 22))\($0.summary)\n" }
+            return try Print.standardOutput(lines.joined())
+        }
+        var arguments = ["--steps"]
+        if let format { arguments += ["--format", format.rawValue] }
+        if let output { arguments += ["--output", output] }
+        let options = try LiveOptions.parse(arguments)
+
+        // Before anything is made: what can't be traced needs no namespaces.
+        _ = try Requirements.check(Machine.read())
+        let signals = try Signals()
+        let worker: StageWorker
+        let ends: StageWorker.Ends
+        do throws(ScenarioError) {
+            worker = try StageWorker(interruptedBy: FileDescriptor(rawValue: signals.descriptor))
+        } catch {
+            throw Failure("\(error)", .unavailable)
+        }
+        defer { worker.finish() }
+        do throws(ScenarioError) {
+            ends = try worker.ends()
+        } catch {
+            throw Failure("\(error)", .unavailable)
+        }
+        let show = try DemoRun(options, worker, ends, json: format == .json)
+        show.recordings = record
+        throw try show.run(Scenario.all.indices.filter {
+            scenario.isEmpty || scenario.contains(Scenario.all[$0].name)
+        })
+    }
+
+    /// At least two spaces follow.
+    static func padded(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(2, width - text.count))
+    }
+}
+
+/// The scenarios, one after the other, and what was seen of each.
+private final class DemoRun {
+    private let session: Session
+    private let worker: StageWorker
+    private let ends: StageWorker.Ends
+    private let json: Bool
+    /// A directory for the bytes of each scenario's events; what the unit tests replay.
+    var recordings: String?
+    private var seen: [HandshakeRecord] = []
+    private var rows: [Row] = []
+
+    private struct Row {
+        var name: String
+        var expected: String
+        var seen: String
+        var matches: Bool
+    }
+
+    init(_ options: LiveOptions, _ worker: StageWorker, _ ends: StageWorker.Ends, json: Bool) throws {
+        self.worker = worker
+        self.ends = ends
+        self.json = json
+        session = try Session(
+            options,
+            only: [ends.client, ends.server].map {
+                NetworkNamespace(inode: $0.inode, name: $0.name, path: "/run/netns/\($0.name)")
+            })
+        session.observer = { [unowned self] record in
+            if case .handshake(let handshake) = record { seen.append(handshake) }
+        }
+    }
+
+    func run(_ indices: [Int]) throws -> ExitStatus {
+        do {
+            try session.begin()
+            for (number, index) in indices.enumerated() {
+                let scenario = Scenario.all[index]
+                progress("[\(number + 1)/\(indices.count)] \(scenario.name): \(scenario.summary)")
+                if !json { try session.say("\n── \(scenario.name): \(scenario.summary)\n\n") }
+                try one(scenario, index)
+            }
+            progress("")
+            try session.end()
+        } catch let error as OutputError {
+            if error.isCleanEnd { return .done }
+            throw Failure("\(error)", .outputFailed)
+        }
+        try table()
+        return rows.allSatisfy(\.matches) ? .done : ExitStatus(1)
+    }
+
+    private func one(_ scenario: Scenario, _ index: Int) throws {
+        seen.removeAll()
+        let recording = EventRecording()
+        if recordings != nil {
+            let namespaces: Set<UInt32> = [ends.client.inode, ends.server.inode]
+            session.setTap { recording.add($0, onlyOf: namespaces) }
+        }
+        worker.start(index)
+        try session.follow(until: .readable(worker.descriptor), 0)
+        do throws(ScenarioError) {
+            _ = try worker.result()
+        } catch {
+            if case .interrupted = error { throw Failure("interrupted; nothing is left behind", ExitStatus(130)) }
+            throw Failure("scenario \(scenario.name): \(error)", ExitStatus(1))
+        }
+        // Everything happened before the scenario was over: it is in the buffer.
+        try session.pump()
+        if let recordings {
+            session.setTap(nil)
+            do throws(OutputError) {
+                var sink = try Sink.open(path: "\(recordings)/\(scenario.name).events")
+                recording.bytes.withUnsafeBufferPointer { sink.buffer.append($0) }
+                try sink.flush()
+            } catch {
+                throw Failure("\(error)", .outputFailed)
+            }
+        }
+        let expected = Sides(
+            client: Self.words(scenario.expected.client.handshakes.map { ($0.outcome, $0.reason, $0.count) }),
+            server: Self.words(scenario.expected.server.handshakes.map { ($0.outcome, $0.reason, $0.count) }))
+        let found = Sides(
+            client: Self.words(seen.filter { $0.netns == ends.client.inode }.map { ($0.outcome, $0.reason, 1) }),
+            server: Self.words(seen.filter { $0.netns == ends.server.inode }.map { ($0.outcome, $0.reason, 1) }))
+        for side in Side.allCases {
+            rows.append(
+                Row(
+                    name: side == .client ? scenario.name : "", expected: "\(side.rawValue) \(expected[side])",
+                    seen: found[side], matches: expected[side] == found[side]))
+        }
+    }
+
+    /// Handshakes in words: `10 × mptcp`, `fallback listener_is_tcp`, `none`.
+    private static func words(_ handshakes: [(Outcome, Reason?, Int)]) -> String {
+        var counts: [String: Int] = [:]
+        for (outcome, reason, count) in handshakes {
+            counts[outcome.rawValue + (reason.map { " " + $0.rawValue } ?? ""), default: 0] += count
+        }
+        if counts.isEmpty { return "none" }
+        return counts.sorted { $0.key < $1.key }
+            .map { $0.value == 1 ? $0.key : "\($0.value) × \($0.key)" }.joined(separator: ", ")
+    }
+
+    /// One line on the terminal that the next one replaces.
+    private func progress(_ text: String) {
+        guard isatty(STDERR_FILENO) == 1 else { return }
+        let bytes = Array("\r\u{1b}[K\(text)".utf8)
+        _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+
+    private func table() throws {
+        let first = (rows.map(\.name.count).max() ?? 0) + 2
+        let second = (rows.map(\.expected.count).max() ?? 0) + 2
+        var text = "\n" + Demo.padded("scenario", first) + Demo.padded("expected", second) + "seen\n"
+        for row in rows {
+            text += Demo.padded(row.name, first) + Demo.padded(row.expected, second)
+            text += row.matches ? "\(row.seen)\n" : "\(row.seen)   DIFFERS\n"
+        }
+        let wrong = rows.filter { !$0.matches }.count
+        text += wrong == 0 ? "\nall as expected\n" : "\n\(wrong) not as expected\n"
+        if json {
+            let bytes = Array(text.utf8)
+            _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        } else {
+            try Print.standardOutput(text)
+        }
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Testing
+
+@testable import Handshake
+
+@Suite struct TableTests {
+    /// A row behind one that takes all its cases would never be tried.
+    @Test func everyRowCanBeReached() {
+        for (number, row) in TransitionTable.kernel.enumerated() {
+            for state in row.from {
+                let earlier = TransitionTable.kernel[..<number].filter {
+                    $0.on == row.on && $0.from.contains(state) && row.all.isSuperset(of: $0.all)
+                        && $0.none.isEmpty
+                }
+                #expect(earlier.isEmpty, "row \(number) from \(state) on \(row.on.name)")
+            }
+        }
+    }
+
+    @Test func namesAreUnique() {
+        #expect(Set(SubflowState.allCases.map(\.name)).count == SubflowState.allCases.count)
+        #expect(Set(Step.allCases.map(\.name)).count == Step.allCases.count)
+    }
+
+    @Test func documentIsTheTable() throws {
+        let path = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined()
+            + "/docs/state-machine.md"
+        let file = try #require(fopen(path, "r"), "no \(path)")
+        defer { fclose(file) }
+        var text = ""
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while case let count = fread(&buffer, 1, buffer.count, file), count > 0 {
+            text += String(decoding: buffer[..<count], as: UTF8.self)
+        }
+        #expect(text == TransitionTable().document, "run: mpscope state-machine > docs/state-machine.md")
+    }
+}

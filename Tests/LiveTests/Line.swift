@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A value of a record.
+enum JSON: Hashable, Sendable {
+    case text(String)
+    case number(Int)
+    case flag(Bool)
+    case list([JSON])
+    case object([String: JSON])
+
+    fileprivate init(_ any: Any) throws(Trouble) {
+        switch any {
+        case let text as String: self = .text(text)
+        case let list as [Any]:
+            var values: [JSON] = []
+            for value in list { values.append(try JSON(value)) }
+            self = .list(values)
+        case let object as [String: Any]: self = .object(try Self.members(object))
+        case let number as NSNumber:
+            // JSONSerialization keeps true and false as a C bool.
+            if String(cString: number.objCType) == "c" {
+                self = .flag(number.boolValue)
+            } else if let value = Int(exactly: number) {
+                self = .number(value)
+            } else {
+                throw Trouble("\(number) is no integer")
+            }
+        default: throw Trouble("\(any) has no place in a record")
+        }
+    }
+
+    fileprivate static func members(_ object: [String: Any]) throws(Trouble) -> [String: JSON] {
+        var members: [String: JSON] = [:]
+        for (key, value) in object { members[key] = try JSON(value) }
+        return members
+    }
+}
+
+/// An address and a port, as records have them.
+struct Place: Hashable, Sendable {
+    let addr: String
+    let port: Int
+}
+
+/// One record.
+struct Line: Hashable, Sendable {
+    let fields: [String: JSON]
+
+    init(_ bytes: some Sequence<UInt8>) throws(Trouble) {
+        let object: Any
+        do { object = try JSONSerialization.jsonObject(with: Data(bytes)) } catch {
+            throw Trouble("\(error): \(String(decoding: Array(bytes), as: UTF8.self))")
+        }
+        guard let members = object as? [String: Any] else { throw Trouble("a line is no object") }
+        fields = try JSON.members(members)
+    }
+
+    /// All lines of a file; the last must end, too.
+    static func all(_ bytes: [UInt8]) throws(Trouble) -> [Line] {
+        guard bytes.last == UInt8(ascii: "\n") else { throw Trouble("the last line has no end") }
+        var lines: [Line] = []
+        for piece in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast() {
+            lines.append(try Line(piece))
+        }
+        return lines
+    }
+
+    var type: String { text("type") ?? "" }
+
+    func text(_ key: String) -> String? {
+        if case .text(let text)? = fields[key] { text } else { nil }
+    }
+
+    func number(_ key: String) -> Int? {
+        if case .number(let number)? = fields[key] { number } else { nil }
+    }
+
+    func flag(_ key: String) -> Bool? {
+        if case .flag(let flag)? = fields[key] { flag } else { nil }
+    }
+
+    func end(_ key: String) -> Place? {
+        guard case .object(let object)? = fields[key], case .text(let addr)? = object["addr"],
+            case .number(let port)? = object["port"]
+        else { return nil }
+        return Place(addr: addr, port: port)
+    }
+
+    /// The numbers of an object.
+    func numbers(_ key: String) -> [String: Int] {
+        guard case .object(let object)? = fields[key] else { return [:] }
+        return object.compactMapValues { if case .number(let number) = $0 { number } else { nil } }
+    }
+
+    /// `outcome`, or `outcome reason`: a handshake in words.
+    var verdict: String {
+        (text("outcome") ?? "?") + (text("reason").map { " \($0)" } ?? "")
+    }
+}

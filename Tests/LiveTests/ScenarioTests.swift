@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Handshake
+import Testing
+
+@testable import Scenarios
+
+extension Live {
+    /// Every scenario, as seen by traces of everything and of one end alone.
+    @Suite struct Scenarios {
+        @Test(arguments: Scenario.all.map(\.name)) func everyTraceSeesWhatIsDeclared(_ name: String) throws {
+            let scenario = try #require(Scenario.named(name))
+            let stage = try Stage(executable: try Program.path())
+            var tracings = try Tracings(stage)
+            let result = try scenario.run(on: stage)
+            #expect(result.counters.client == scenario.expected.client.counters)
+            #expect(result.counters.server == scenario.expected.server.counters)
+            let whole = try Seen(try tracings.whole.finish(), scenario, stage, result)
+            let stepped = try Seen(try tracings.stepped.finish(), scenario, stage, result)
+            let client = try Seen(try tracings.client.finish(), scenario, stage, result, only: .client)
+            let server = try Seen(try tracings.server.finish(), scenario, stage, result, only: .server)
+
+            // An end alone tells the same, whatever else is traced.
+            #expect(whole.normalised(.client) == stepped.normalised(.client))
+            #expect(whole.normalised(.client) == client.normalised(.client))
+            #expect(whole.normalised(.server) == stepped.normalised(.server))
+            #expect(whole.normalised(.server) == server.normalised(.server))
+
+            #expect(whole.file.of("step") == [])
+            for handshake in scenario.expected.client.handshakes {
+                #expect(
+                    stepped.ladders(.client)
+                        == Array(repeating: Ladder.client(handshake), count: handshake.count))
+            }
+            for handshake in scenario.expected.server.handshakes {
+                #expect(
+                    stepped.ladders(.server)
+                        == Array(repeating: Ladder.server(handshake), count: handshake.count))
+            }
+        }
+    }
+}
+
+/// Four traces at once.
+private struct Tracings: ~Copyable {
+    var whole = try Tracing()
+    var stepped: Tracing
+    var client: Tracing
+    var server: Tracing
+
+    init(_ stage: borrowing Stage) throws {
+        let client = stage.client.namespace.name
+        let server = stage.server.namespace.name
+        self.init(
+            whole: try Tracing(), stepped: try Tracing(["--steps"]),
+            client: try Tracing(["--netns", client]), server: try Tracing(["--netns", server]))
+    }
+}
+
+/// A scenario that was traced.
+private struct Seen {
+    let file: TraceFile
+    private let inodes: Sides<Int>
+
+    /// Holds the records of each side against what really was; with `only` there must be none of
+    /// the other.
+    init(
+        _ file: TraceFile, _ scenario: Scenario, _ stage: borrowing Stage, _ result: ScenarioResult,
+        only: Side? = nil
+    ) throws {
+        self.file = file
+        inodes = Sides(
+            client: Int(stage.client.namespace.inode), server: Int(stage.server.namespace.inode))
+        #expect(file.lostTotal == 0)
+        for side in Side.allCases {
+            guard only ?? side == side else {
+                #expect(file.lines.filter { $0.number("netns") == inodes[side] } == [])
+                continue
+            }
+            judge(side, scenario, stage, result)
+            // The kernel's own books.
+            let books = HandshakeCounters(of: handshakes(side))
+            #expect(books == result.counters[side], "of the records: \(books)")
+        }
+    }
+
+    func handshakes(_ side: Side) -> [Line] {
+        file.of("handshake").filter { $0.number("netns") == inodes[side] }
+    }
+
+    private func judge(
+        _ side: Side, _ scenario: Scenario, _ stage: borrowing Stage, _ result: ScenarioResult
+    ) {
+        let handshakes = handshakes(side)
+        let expected = scenario.expected[side].handshakes
+        var verdicts: [String: Int] = [:]
+        var wanted: [String: Int] = [:]
+        for handshake in expected {
+            let words = handshake.outcome.rawValue + (handshake.reason.map { " \($0.rawValue)" } ?? "")
+            wanted["\(words) IPv\(handshake.family)", default: 0] += handshake.count
+        }
+        for line in handshakes {
+            verdicts["\(line.verdict) IPv\(line.number("family") ?? 0)", default: 0] += 1
+        }
+        #expect(verdicts == wanted)
+
+        let listeners = judgeListeners(side, scenario, result)
+        let pid = side == .client ? result.clientPID : result.serverPID ?? 0
+        for line in handshakes {
+            #expect(line.text("side") == side.rawValue)
+            #expect(line.number("pid") == Int(pid))
+            #expect(line.text("comm") == (side == .client ? "mp-client" : "mp-server"))
+            #expect(line.text("pid_source") == (side == .client ? "connect" : "listen"))
+            #expect(line.number("uid") == 0)
+            #expect(line.number("listener") == listeners.first)
+            let mptcp = line.text("outcome") == "mptcp"
+            #expect(line.number("mptcp_version") == (mptcp ? 1 : nil))
+            #expect((line.text("remote_token") != nil) == mptcp)
+            if side == .client { #expect(line.text("token") != nil) }
+            #expect(line.number("syn_retransmits") == (line.text("outcome") == "timeout" ? 1 : 0))
+            #expect(line.numbers("timings_us")["total"] != nil)
+        }
+        judgeAddresses(side, stage, result, handshakes)
+        judgeTheRest(side, handshakes, listeners)
+    }
+
+    /// The ids of the listeners there: the server's one, which opened and closed.
+    private func judgeListeners(_ side: Side, _ scenario: Scenario, _ result: ScenarioResult) -> [Int] {
+        let lines = file.of("listener").filter { $0.number("netns") == inodes[side] }
+        guard side == .server, let pid = result.serverPID, let plan = scenario.server else {
+            #expect(lines == [])
+            return []
+        }
+        #expect(lines.map { $0.text("state") } == ["open", "closed"])
+        #expect(Set(lines.map { $0.number("listener") }).count == 1)
+        for line in lines {
+            #expect(line.text("origin") == "seen")
+            #expect(line.text("protocol") == plan.transport.rawValue)
+            #expect(line.number("pid") == Int(pid))
+            #expect(line.text("comm") == "mp-server")
+            #expect(line.end("local")?.port == Int(scenario.port))
+            #expect(line.flag("enabled_at_creation") == (plan.transport == .mptcp ? true : nil))
+        }
+        return lines.prefix(1).compactMap { $0.number("listener") }
+    }
+
+    private func judgeAddresses(
+        _ side: Side, _ stage: borrowing Stage, _ result: ScenarioResult, _ handshakes: [Line]
+    ) {
+        if handshakes.isEmpty { return }
+        var local: Set<Place> = []
+        var remote: Set<Place> = []
+        for connection in result.connections {
+            local.insert(stage.end(connection[side]))
+            remote.insert(stage.end(connection[side == .client ? .server : .client]))
+        }
+        // A client whose connect() failed can't tell its port any more.
+        let portKnown = result.connections.allSatisfy { $0.client.port != 0 }
+        func seen(_ key: String) -> Set<Place> {
+            Set(handshakes.compactMap { line in
+                line.end(key).map { key == "local" && !portKnown ? Place(addr: $0.addr, port: 0) : $0 }
+            })
+        }
+        #expect(seen("local") == local)
+        #expect(seen("remote") == remote)
+    }
+
+    /// Beside handshakes and listeners there is a `close` of each connection, and nothing else.
+    private func judgeTheRest(_ side: Side, _ handshakes: [Line], _ listeners: [Int]) {
+        let others = file.lines.filter {
+            $0.number("netns") == inodes[side] && !["handshake", "listener", "step"].contains($0.type)
+        }
+        #expect(others == [])
+        let conns = handshakes.compactMap { $0.number("conn") }
+        #expect(Set(conns).count == handshakes.count)
+        for line in handshakes {
+            let closes = file.of("close").filter { $0.number("conn") == line.number("conn") }
+            let established = ["mptcp", "fallback"].contains(line.text("outcome"))
+            #expect(closes.count == (established ? 1 : 0))
+            for close in closes {
+                #expect(close.number("subflows") == 1)
+                let duration = close.number("duration_us") ?? -1
+                #expect(duration >= line.numbers("timings_us")["total"] ?? 0)
+            }
+        }
+        for type in ["fallback", "join", "connection", "address"] {
+            #expect(file.of(type).filter { conns.contains($0.number("conn") ?? 0) } == [])
+        }
+    }
+
+    /// What must be the same in every trace of the same run.
+    func normalised(_ side: Side) -> [[String]] {
+        handshakes(side).map { line in
+            var fields = line.fields
+            for key in ["seq", "mono_ns", "time", "conn"] { fields[key] = nil }
+            if fields["listener"] != nil { fields["listener"] = .text("some") }
+            // Each trace reads the clock for itself.
+            fields["timings_us"] = .list(line.numbers("timings_us").keys.sorted().map { .text($0) })
+            return fields.keys.sorted().map { "\($0)=\(line.end($0).map { "\($0)" } ?? "\(fields[$0] ?? .flag(false))")" }
+        }.sorted { $0.joined() < $1.joined() }
+    }
+
+    /// The steps of each connection, in their order; msk and subflow may close in either.
+    func ladders(_ side: Side) -> [[String]] {
+        handshakes(side).map { handshake in
+            let steps = file.of("step").filter { $0.number("conn") == handshake.number("conn") }
+            #expect(steps.allSatisfy { $0.number("netns") == inodes[side] })
+            #expect(steps.allSatisfy { $0.text("side") == side.rawValue })
+            #expect(steps.allSatisfy { $0.number("pid") == handshake.number("pid") })
+            #expect(steps.last?.text("to") == "closed")
+            var words: [String] = []
+            for step in steps {
+                let option = step.text("option").map { " \($0)" } ?? ""
+                let word = (step.text("step") ?? "") + option
+                if word != "closed" || words.last != word { words.append(word) }
+            }
+            return words
+        }
+    }
+}
+
+/// The steps of the contract that each kind of handshake has.
+private enum Ladder {
+    static func client(_ handshake: ExpectedHandshake) -> [String] {
+        let rest =
+            switch handshake.outcome {
+            case .mptcp: ["synack_received MP_CAPABLE", "established", "mptcp_established"]
+            case .fallback: ["synack_received none", "established", "fallback"]
+            case .refused: ["reset"]
+            case .timeout: ["syn_sent MP_CAPABLE"]
+            default: ["?"]
+            }
+        return ["socket_created", "syn_sent", "syn_sent MP_CAPABLE"] + rest + ["closed"]
+    }
+
+    static func server(_ handshake: ExpectedHandshake) -> [String] {
+        switch handshake.reason {
+        case nil:
+            [
+                "syn_received MP_CAPABLE", "synack_sent MP_CAPABLE", "ack_received MP_CAPABLE",
+                "mptcp_established", "established", "closed",
+            ]
+        case .listenerIsTcp:
+            ["syn_received MP_CAPABLE", "synack_sent none", "ack_received none", "established", "closed"]
+        default:
+            ["syn_received none", "synack_sent none", "ack_received none", "established", "closed"]
+        }
+    }
+}
