@@ -136,7 +136,7 @@ struct mps_owned_event {
  * event that a handler decided to send, `lost` those for which the ring had no room,
  * `table_full` those that could not be followed because a map was full.
  */
-#define MPS_MAX_CPUS 256
+#define MPS_MAX_CPUS 1024
 #define MPS_MAX_HOOKS 16
 
 struct mps_counter {

@@ -30,6 +30,9 @@ public struct BPFObject: ~Copyable {
         if result != 0 { throw BPFError(.load, name, code: result) }
     }
 
+    /// How many CPUs the kernel may ever use; their numbers are below it.
+    public static var possibleCPUs: Int { max(1, Int(libbpf_num_possible_cpus())) }
+
     /// The program of that name in the object.
     public borrowing func program(_ name: String) throws(BPFError) -> BPFProgram {
         guard let program = bpf_object__find_program_by_name(object, name) else {

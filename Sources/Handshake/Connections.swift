@@ -23,7 +23,8 @@ struct Connection {
     /// ns; 0: not seen.
     var synTime: UInt64 = 0
     var synackTime: UInt64 = 0
-    var touched: UInt64 = 0
+    /// When it was first heard of, or began to connect; the order of its list.
+    var born: UInt64 = 0
     var synRetransmits: UInt8 = 0
     var retransmitsKnown = false
     var error: UInt32 = 0
@@ -33,14 +34,24 @@ struct Connection {
     /// How many losses had been reported when it began.
     var lossesBefore: UInt64 = 0
 
-    // The list it is in (undecided or decided), oldest first; -1 ends it.
+    // The list it is in, oldest first; -1 ends it.
     var previous: Int32 = -1
     var next: Int32 = -1
+
+    /// Connections wait in three lists, so that the oldest of each kind is at hand.
+    enum Kind: Int, CaseIterable {
+        /// Half-open at a server: a SYN flood fills this one.
+        case halfOpen
+        /// Any other handshake that is not decided.
+        case connecting
+        case decided
+    }
+
+    var kind: Kind { decided ? .decided : side == .server ? .halfOpen : .connecting }
 }
 
 /// A bounded store of connections, each found by its subflow's or msk's pointer, its cookie or
-/// its addresses. When it is full, the oldest undecided handshake makes room, else the oldest
-/// connection.
+/// its addresses. It is for the tracker to make room when it is full.
 struct Connections {
     private(set) var slots: ContiguousArray<Connection> = []
     private var free: ContiguousArray<Int32> = []
@@ -48,15 +59,13 @@ struct Connections {
     private var byMsk = PointerTable()
     private var byTuple = PointerTable()
     private var byCookie = PointerTable()
-    private var undecided = List()
-    private var decided = List()
+    private var lists = [List](repeating: List(), count: Connection.Kind.allCases.count)
     let capacity: Int
     private let seed: UInt64
 
     struct List {
         var first: Int32 = -1
         var last: Int32 = -1
-        var count = 0
     }
 
     /// - Parameter seed: makes what is found by address hard to steer for whoever sends the SYNs.
@@ -65,9 +74,10 @@ struct Connections {
         self.seed = seed
     }
 
-    var count: Int { undecided.count + decided.count }
-    var oldestUndecided: Int32 { undecided.first }
-    var oldestDecided: Int32 { decided.first }
+    private(set) var count = 0
+
+    /// -1: there is none.
+    func oldest(_ kind: Connection.Kind) -> Int32 { lists[kind.rawValue].first }
 
     subscript(index: Int32) -> Connection {
         _read { yield slots[Int(index)] }
@@ -106,7 +116,7 @@ struct Connections {
 
     // MARK: changing
 
-    /// A new connection, undecided. The store must have room (see `isFull`).
+    /// A new connection. The store must have room (see `isFull`).
     mutating func add(_ connection: Connection) -> Int32 {
         let index: Int32
         if let recycled = free.popLast() {
@@ -116,7 +126,8 @@ struct Connections {
             index = Int32(slots.count)
             slots.append(connection)
         }
-        append(index, decided: connection.decided)
+        append(index)
+        count += 1
         return index
     }
 
@@ -161,8 +172,15 @@ struct Connections {
         if slots[Int(index)].decided { return }
         unlink(index)
         slots[Int(index)].decided = true
-        append(index, decided: true)
+        append(index)
         clearHalfOpen(index)
+    }
+
+    /// It begins anew: to the young end of its list.
+    mutating func renew(_ index: Int32, at time: UInt64) {
+        unlink(index)
+        slots[Int(index)].born = time
+        append(index)
     }
 
     mutating func remove(_ index: Int32) {
@@ -174,36 +192,25 @@ struct Connections {
         unlink(index)
         slots[Int(index)].id = 0
         free.append(index)
+        count -= 1
     }
 
-    private mutating func append(_ index: Int32, decided isDecided: Bool) {
-        let last = isDecided ? decided.last : undecided.last
+    private mutating func append(_ index: Int32) {
+        let list = slots[Int(index)].kind.rawValue
+        let last = lists[list].last
         slots[Int(index)].previous = last
         slots[Int(index)].next = -1
         if last >= 0 { slots[Int(last)].next = index }
-        if isDecided {
-            if decided.first < 0 { decided.first = index }
-            decided.last = index
-            decided.count += 1
-        } else {
-            if undecided.first < 0 { undecided.first = index }
-            undecided.last = index
-            undecided.count += 1
-        }
+        if lists[list].first < 0 { lists[list].first = index }
+        lists[list].last = index
     }
 
     private mutating func unlink(_ index: Int32) {
         let connection = slots[Int(index)]
+        let list = connection.kind.rawValue
         if connection.previous >= 0 { slots[Int(connection.previous)].next = connection.next }
         if connection.next >= 0 { slots[Int(connection.next)].previous = connection.previous }
-        if connection.decided {
-            if decided.first == index { decided.first = connection.next }
-            if decided.last == index { decided.last = connection.previous }
-            decided.count -= 1
-        } else {
-            if undecided.first == index { undecided.first = connection.next }
-            if undecided.last == index { undecided.last = connection.previous }
-            undecided.count -= 1
-        }
+        if lists[list].first == index { lists[list].first = connection.next }
+        if lists[list].last == index { lists[list].last = connection.previous }
     }
 }

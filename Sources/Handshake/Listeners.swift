@@ -34,18 +34,41 @@ struct Listeners {
         return all[UInt64(id)]
     }
 
-    /// The listener that an event names by pointer, or by cookie when it comes from the snapshot.
-    mutating func find(pointer: UInt64, cookie: UInt64, netns: UInt32) -> Listener? {
-        if let known = at(pointer: pointer) { return known.netns == netns ? known : nil }
-        guard let id = byCookie[cookie], var listener = all[UInt64(id)], listener.netns == netns else {
-            return nil
+    /// The listener that an event names by pointer; or, when it comes from the snapshot, by cookie.
+    ///
+    /// An event from before the snapshot gave the socket its cookie has none: then the only
+    /// listener of the snapshot to which the kernel could have handed a packet for that address
+    /// is meant, if there is just one.
+    mutating func find(_ observation: Observation) -> Listener? {
+        let pointer = observation.listener
+        if let known = at(pointer: pointer) {
+            return known.netns == observation.netns ? known : nil
         }
+        var id = byCookie[observation.cookie].map { UInt64($0) }
+        if observation.cookie == 0 { id = onlyCandidate(observation) }
+        guard let id, var listener = all[id], listener.netns == observation.netns else { return nil }
         if listener.pointer == 0, pointer != 0 {
             listener.pointer = pointer
-            all[UInt64(id)] = listener
-            byPointer[pointer] = id
+            all[id] = listener
+            byPointer[pointer] = Int32(truncatingIfNeeded: id)
         }
         return listener
+    }
+
+    private func onlyCandidate(_ observation: Observation) -> UInt64? {
+        // Of an established child the flags are its own, not its listener's.
+        let transport: TransportProtocol? =
+            observation.step == .established ? nil : observation.facts.contains(.mptcpSocket) ? .mptcp : .tcp
+        var only: UInt64?
+        for (id, listener) in all
+        where listener.origin == .snapshot && listener.pointer == 0 && listener.netns == observation.netns
+            && (transport == nil || listener.transport == transport)
+            && listener.local.port == observation.local.port
+            && (listener.local.address.isUnspecified || listener.local.address == observation.local.address) {
+            if only != nil { return nil }
+            only = id
+        }
+        return only
     }
 
     mutating func add(_ listener: Listener) {

@@ -140,42 +140,35 @@ public struct Tracker {
     /// Time passes: handshakes that the kernel lets go without a word are decided.
     /// - Parameter time: ns, CLOCK_MONOTONIC.
     public mutating func advance(to time: UInt64) {
-        while true {
-            let index = connections.oldestUndecided
-            if index < 0 { break }
-            let connection = connections[index]
-            let patience = connection.side == .server ? options.serverPatience : options.clientPatience
-            guard connection.touched &+ patience < time else { break }
-            if connection.state == .created || connection.state == .none {
-                // A socket made long ago that never connected: nothing to decide.
-                connections.remove(index)
-                continue
-            }
-            var observation = Observation(time: time, step: .timer, hook: .clock, side: connection.side)
-            observation.netns = connection.netns
-            apply(observation, to: index)
-            if connections[index].id == connection.id, !connections[index].decided {
-                connections.remove(index)
-            }
-        }
+        expire(.halfOpen, before: time < options.serverPatience ? 0 : time - options.serverPatience, time, [])
+        expire(.connecting, before: time < options.clientPatience ? 0 : time - options.clientPatience, time, [])
         reportEvictions(time)
     }
 
     /// The trace ends: what is undecided stays so.
     public mutating func finish(at time: UInt64) {
+        expire(.halfOpen, before: .max, time, .traceEnd)
+        expire(.connecting, before: .max, time, .traceEnd)
+        reportEvictions(time)
+    }
+
+    /// Decides every handshake of one kind that is older than `limit`.
+    private mutating func expire(
+        _ kind: Connection.Kind, before limit: UInt64, _ time: UInt64, _ facts: Facts
+    ) {
         while true {
-            let index = connections.oldestUndecided
-            if index < 0 { break }
+            let index = connections.oldest(kind)
+            if index < 0 || connections[index].born >= limit { return }
             let connection = connections[index]
+            // A socket made long ago that never connected: nothing to decide.
             if connection.state != .created, connection.state != .none {
                 var observation = Observation(time: time, step: .timer, hook: .clock, side: connection.side)
                 observation.netns = connection.netns
-                observation.facts = .traceEnd
+                observation.facts = facts
                 apply(observation, to: index)
             }
             if connections[index].id == connection.id { connections.remove(index) }
         }
-        reportEvictions(time)
     }
 
     private mutating func reportEvictions(_ time: UInt64) {
@@ -250,6 +243,7 @@ public struct Tracker {
         if let known = connections.msk(observation.msk) {
             if connections[known].state == .created {
                 connections.setSubflow(known, observation.socket)
+                connections.renew(known, at: observation.time)
                 return known
             }
             forget(known)
@@ -291,13 +285,17 @@ public struct Tracker {
         connection.local = observation.local
         connection.remote = observation.remote
         connection.lossesBefore = losses
+        connection.born = observation.time
         return connections.add(connection)
     }
 
     private mutating func evictOldest() {
-        let index = connections.oldestUndecided >= 0 ? connections.oldestUndecided : connections.oldestDecided
-        if index < 0 { return }
-        connections.remove(index)
+        for kind in Connection.Kind.allCases {
+            let index = connections.oldest(kind)
+            if index < 0 { continue }
+            connections.remove(index)
+            break
+        }
         evicted += 1
         losses += 1
     }
@@ -360,8 +358,6 @@ public struct Tracker {
     /// Keeps what the observation tells of the connection.
     private mutating func learn(_ observation: Observation, _ index: Int32) {
         if observation.msk != 0 { connections.setMsk(index, observation.msk) }
-        let wasSeen = connections[index].touched != 0
-        connections[index].touched = observation.step == .timer ? connections[index].touched : observation.time
         switch observation.step {
         case .synSent:
             if connections[index].synTime == 0 { connections[index].synTime = observation.time }
@@ -369,7 +365,7 @@ public struct Tracker {
         case .synReceived:
             if connections[index].synTime == 0 {
                 connections[index].synTime = observation.time
-            } else if wasSeen, connections[index].synRetransmits < 255 {
+            } else if connections[index].synRetransmits < 255 {
                 connections[index].synRetransmits += 1
             }
             connections[index].retransmitsKnown = true
@@ -394,8 +390,8 @@ public struct Tracker {
         if let checksum = observation.checksum { connections[index].checksum = checksum }
         if let owner = observation.owner { connections[index].owner = owner }
         if observation.listener != 0, connections[index].listener == 0,
-            let listener = listeners.find(
-                pointer: observation.listener, cookie: observation.cookie, netns: observation.netns) {
+            observation.step == .synReceived || observation.hook == .inetSockSetState,
+            let listener = listeners.find(observation) {
             connections[index].listener = listener.id
             connections[index].owner = listener.owner
         }
@@ -527,9 +523,7 @@ public struct Tracker {
     }
 
     private mutating func listenerClosed(_ observation: Observation) {
-        guard let listener = listeners.find(
-            pointer: observation.listener, cookie: observation.cookie, netns: observation.netns)
-        else { return }
+        guard let listener = listeners.find(observation) else { return }
         listeners.remove(listener.id)
         write(listener, .closed, observation.time)
     }

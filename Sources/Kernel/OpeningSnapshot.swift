@@ -41,6 +41,17 @@ public func takeSnapshot(of namespaces: [NetworkNamespace]) -> OpeningSnapshot {
     return result
 }
 
+/// Makes the kernel give every listener its cookie (sock_diag does when it is asked for them), so
+/// that events which begin after this name listeners as a later snapshot does.
+public func nameListeners(of namespaces: [NetworkNamespace]) {
+    for namespace in namespaces {
+        // What fails here fails in the snapshot again, and is told there.
+        guard var tables = try? SocketTables(of: namespace) else { continue }
+        _ = try? tables.read(.mptcp, in: [.listening])
+        _ = try? tables.read(.tcp, in: [.listening])
+    }
+}
+
 extension OpeningSnapshot {
     /// What is the same for every namespace is said once.
     fileprivate mutating func note(_ problem: String) {

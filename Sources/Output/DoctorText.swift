@@ -199,7 +199,8 @@ public struct DoctorText: ~Copyable {
             text.append("\n")
         }
         cell.clear()
-        cell.append(verdict.canTrace ? "mpscope can trace this kernel: " : "mpscope can't trace this kernel: ")
+        cell.append(verdict.canTrace ? "mpscope can" : "mpscope can't")
+        cell.append(" trace this kernel: ")
         cell.append(text: verdict.reason)
         cell.append(".")
         let style: Style = verdict.canTrace ? .green : .red

@@ -116,7 +116,7 @@ public struct Tracer: ~Copyable {
             self.ring = ring
             counters = LossCounters(
                 UnsafeRawBufferPointer(rebasing: memory.bytes[place]),
-                cpus: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_CONF)))))
+                cpus: BPFObject.possibleCPUs)
             self.memory = memory
         } catch {
             throw Self.explain(error)

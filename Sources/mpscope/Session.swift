@@ -19,7 +19,8 @@ final class Session {
     private let log: Logger
     private let machine: Machine
     private let stack = MptcpStack.mainline
-    private let namespaces: [NetworkNamespace]
+    /// Whose socket tables are read at the beginning; nil: those of all that can be found then.
+    private let namespaces: [NetworkNamespace]?
     private var tracer: Tracer
     private var tracker: Tracker
     private var selection: Selection
@@ -52,7 +53,7 @@ final class Session {
                 namespaces = [only]
             } else {
                 wanted = nil
-                namespaces = try NetworkNamespaces.all()
+                namespaces = nil
             }
         } catch {
             throw Failure("\(error)", options.netns == nil ? .unavailable : .usage)
@@ -78,6 +79,7 @@ final class Session {
             throw Failure("\(error)", .outputFailed)
         }
 
+        nameListeners(of: namespaces ?? (try? NetworkNamespaces.all()) ?? [])
         var tracing = Tracer.Options(cgroupRoot: cgroups.path)
         tracing.filters = options.filters(netns: wanted)
         tracing.steps = options.steps
@@ -134,7 +136,14 @@ final class Session {
     /// The first line, the snapshot, and what happened meanwhile.
     func begin() throws {
         var born: [Observation] = []
-        let opening = takeSnapshot(of: namespaces)
+        // Attached already: a namespace made after this is seen from its beginning.
+        let found: [NetworkNamespace]
+        do throws(KernelError) {
+            if let namespaces { found = namespaces } else { found = try NetworkNamespaces.all() }
+        } catch {
+            throw Failure("\(error)", .unavailable)
+        }
+        let opening = takeSnapshot(of: found)
         _ = try consume { born.append($0) }
         for problem in opening.problems { log.warning("\(problem)") }
         try outputs.begin(meta())

@@ -39,9 +39,11 @@ enum JSON: Hashable, Sendable {
 }
 
 /// An address and a port, as records have them.
-struct Place: Hashable, Sendable {
+struct Place: Hashable, Sendable, CustomStringConvertible {
     let addr: String
     let port: Int
+
+    var description: String { "\(addr) \(port)" }
 }
 
 /// One record.

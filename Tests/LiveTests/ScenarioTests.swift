@@ -7,18 +7,26 @@ import Testing
 
 extension Live {
     /// Every scenario, as seen by traces of everything and of one end alone.
-    @Suite struct Scenarios {
+    @Suite struct EveryScenario {
         @Test(arguments: Scenario.all.map(\.name)) func everyTraceSeesWhatIsDeclared(_ name: String) throws {
             let scenario = try #require(Scenario.named(name))
             let stage = try Stage(executable: try Program.path())
-            var tracings = try Tracings(stage)
+            // Four traces of the same run.
+            var everything = try Tracing()
+            var steps = try Tracing(["--steps"])
+            var clientAlone = try Tracing(["--netns", stage.client.namespace.name])
+            var serverAlone = try Tracing(["--netns", stage.server.namespace.name])
+            try everything.awaitReady()
+            try steps.awaitReady()
+            try clientAlone.awaitReady()
+            try serverAlone.awaitReady()
             let result = try scenario.run(on: stage)
             #expect(result.counters.client == scenario.expected.client.counters)
             #expect(result.counters.server == scenario.expected.server.counters)
-            let whole = try Seen(try tracings.whole.finish(), scenario, stage, result)
-            let stepped = try Seen(try tracings.stepped.finish(), scenario, stage, result)
-            let client = try Seen(try tracings.client.finish(), scenario, stage, result, only: .client)
-            let server = try Seen(try tracings.server.finish(), scenario, stage, result, only: .server)
+            let whole = try Seen(try everything.finish(), scenario, stage, result)
+            let stepped = try Seen(try steps.finish(), scenario, stage, result)
+            let client = try Seen(try clientAlone.finish(), scenario, stage, result, only: .client)
+            let server = try Seen(try serverAlone.finish(), scenario, stage, result, only: .server)
 
             // An end alone tells the same, whatever else is traced.
             #expect(whole.normalised(.client) == stepped.normalised(.client))
@@ -38,22 +46,6 @@ extension Live {
                         == Array(repeating: Ladder.server(handshake), count: handshake.count))
             }
         }
-    }
-}
-
-/// Four traces at once.
-private struct Tracings: ~Copyable {
-    var whole = try Tracing()
-    var stepped: Tracing
-    var client: Tracing
-    var server: Tracing
-
-    init(_ stage: borrowing Stage) throws {
-        let client = stage.client.namespace.name
-        let server = stage.server.namespace.name
-        self.init(
-            whole: try Tracing(), stepped: try Tracing(["--steps"]),
-            client: try Tracing(["--netns", client]), server: try Tracing(["--netns", server]))
     }
 }
 
@@ -196,7 +188,10 @@ private struct Seen {
             if fields["listener"] != nil { fields["listener"] = .text("some") }
             // Each trace reads the clock for itself.
             fields["timings_us"] = .list(line.numbers("timings_us").keys.sorted().map { .text($0) })
-            return fields.keys.sorted().map { "\($0)=\(line.end($0).map { "\($0)" } ?? "\(fields[$0] ?? .flag(false))")" }
+            return fields.keys.sorted().map { key in
+                if let end = line.end(key) { return "\(key)=\(end)" }
+                return "\(key)=\(fields[key].map { "\($0)" } ?? "")"
+            }
         }.sorted { $0.joined() < $1.joined() }
     }
 

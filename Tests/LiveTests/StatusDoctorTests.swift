@@ -10,7 +10,8 @@ extension Live {
     /// `status`, held against `ss` where real connections are open.
     @Suite struct StatusTests {
         @Test(arguments: [
-            "mptcp-ten-at-once", "mptcp-ipv6", "mptcp-v4-mapped", "mptcp-to-tcp-server", "tcp-to-mptcp-server",
+            "mptcp-ten-at-once", "mptcp-ipv6", "mptcp-v4-mapped", "mptcp-to-tcp-server",
+            "tcp-to-mptcp-server",
         ]) func agreesWithSs(_ name: String) throws {
             let scenario = try #require(Scenario.named(name))
             let program = try Program.path()
@@ -26,6 +27,9 @@ extension Live {
                 }
             }
             #expect(told.count == 2)
+            let fromMptcp = name == "tcp-to-mptcp-server" ? 0 : result.connections.count
+            #expect(listed.first?.connections.count == fromMptcp)
+            #expect(listed.last?.listeners.count == 1)
             for (lines, tables) in zip(told, listed) {
                 #expect(lines.first?.type == "meta")
                 #expect(lines.last?.type == "summary")
@@ -137,7 +141,8 @@ extension Live {
             }
             #expect(file.lostTotal == 0)
             for namespace in [stage.client.namespace, stage.server.namespace] {
-                #expect(file.of("handshake", in: namespace.inode).map(\.verdict) == Array(repeating: "mptcp", count: 30))
+                let verdicts = file.of("handshake", in: namespace.inode).map(\.verdict)
+                #expect(verdicts == Array(repeating: "mptcp", count: 30))
             }
         }
 
@@ -170,8 +175,9 @@ private struct PublicProgram: ~Copyable {
     var path: String { "\(folder.path)/mpscope" }
 
     init() throws {
-        folder = try Folder(mode: 0o755)
+        let folder = try Folder(mode: 0o755)
         try Tool.check("install", ["-m", "0755", try Program.path(), "\(folder.path)/mpscope"])
+        self.folder = folder
     }
 
     func runUnprivileged(_ arguments: [String]) throws -> Tool.Output {
@@ -184,12 +190,15 @@ private struct SsListener: Hashable {
     var isMptcp: Bool
     var pid: Int?
 
-    init(local: String, isMptcp: Bool, pid: Int?) { (self.local, self.isMptcp, self.pid) = (local, isMptcp, pid) }
+    init(local: String, isMptcp: Bool, pid: Int?) {
+        (self.local, self.isMptcp, self.pid) = (local, isMptcp, pid)
+    }
 
     init?(_ line: Line) {
         guard let end = line.end("local") else { return nil }
         self.init(
-            local: "\(end.addr) \(end.port)", isMptcp: line.text("protocol") == "mptcp", pid: line.number("pid"))
+            local: "\(end.addr) \(end.port)", isMptcp: line.text("protocol") == "mptcp",
+            pid: line.number("pid"))
     }
 }
 
@@ -239,7 +248,8 @@ private struct SsTables {
             let pid = row.dropFirst(5).joined(separator: " ").split(separator: "pid=").dropFirst().first
             listeners.insert(
                 SsListener(
-                    local: local, isMptcp: mptcp.contains(local), pid: pid.flatMap { Int($0.prefix { $0.isNumber }) }))
+                    local: local, isMptcp: mptcp.contains(local),
+                    pid: pid.flatMap { Int($0.prefix { $0.isNumber }) }))
         }
     }
 

@@ -48,22 +48,23 @@ struct Tracing: ~Copyable {
     var pid: Int32 { child.pid }
     var isReady: Bool { access("\(folder.path)/ready", F_OK) == 0 }
 
-    /// What it has written so far, whole lines only.
-    func linesSoFar() throws -> [Line] {
-        let bytes = try File.bytes(output)
-        guard let last = bytes.lastIndex(of: UInt8(ascii: "\n")) else { return [] }
-        return try Line.all(Array(bytes[...last]))
-    }
-
-    /// Waits until `condition` holds of what was written; the lines then.
-    func lines(when condition: ([Line]) -> Bool) throws -> [Line] {
+    /// Waits until `condition` holds of the whole lines that were written; these lines.
+    static func lines(of output: String, when condition: ([Line]) -> Bool) throws -> [Line] {
         let deadline = Deadline()
         while true {
-            let lines = try linesSoFar()
+            let bytes = try File.bytes(output)
+            let end = bytes.lastIndex(of: UInt8(ascii: "\n")) ?? -1
+            let lines = end < 0 ? [] : try Line.all(Array(bytes[...end]))
             if condition(lines) { return lines }
-            if deadline.hasPassed { throw Trouble("the records that were waited for did not come") }
+            if deadline.hasPassed { throw Trouble("what was waited for did not come: \(lines.suffix(5))") }
             poll(nil, 0, 5)
         }
+    }
+
+    /// Ends it at once.
+    mutating func kill() throws {
+        Glibc.kill(child.pid, SIGKILL)
+        #expect(try child.wait(Deadline()) == .signalled(SIGKILL))
     }
 
     /// Ends it, and holds what every trace must be like against what it wrote.
@@ -71,7 +72,7 @@ struct Tracing: ~Copyable {
     mutating func finish(
         signal: Int32 = SIGINT, status expected: Int32 = 0, seconds: Int = 30
     ) throws -> TraceFile {
-        if signal != 0 { kill(child.pid, signal) }
+        if signal != 0 { Glibc.kill(child.pid, signal) }
         guard let status = try child.wait(Deadline(seconds: seconds)) else {
             throw Trouble("mpscope did not end in time")
         }
