@@ -20,6 +20,12 @@ struct {
 	__uint(max_entries, 8 << 20); /* the loader sets --buffer-size */
 } events SEC(".maps");
 
+/*
+ * Whether anything is sent. Set once every program is attached and cleared before the first is
+ * detached, so that no handshake is seen by some of them only.
+ */
+volatile __u32 tracing = 0;
+
 /* Never read: keeps the events' layout in the object's BTF, where a test holds it against Swift's. */
 struct mps_owned_event *layout_of_events = 0;
 
@@ -98,8 +104,11 @@ static __always_inline _Bool mps_wanted(const struct mps_tuple *t, __u32 side)
 static __always_inline void *mps_reserve(__u64 size, __u32 kind, __u32 hook)
 {
 	struct mps_counter *counter = mps_counter_of(hook);
-	struct mps_event *e = bpf_ringbuf_reserve(&events, size, 0);
+	struct mps_event *e;
 
+	if (!tracing)
+		return 0;
+	e = bpf_ringbuf_reserve(&events, size, 0);
 	__sync_fetch_and_add(&counter->events, 1);
 	if (!e) {
 		__sync_fetch_and_add(&counter->lost, 1);

@@ -151,16 +151,16 @@ public struct BPFMap {
 
 /// The memory of a map of global variables, shared with the programs that write it.
 public struct BPFMemory: ~Copyable {
-    public let bytes: UnsafeRawBufferPointer
+    public let bytes: UnsafeMutableRawBufferPointer
 
     fileprivate init(_ map: BPFMap, size: Int) throws(BPFError) {
-        guard let memory = mmap(nil, size, PROT_READ, MAP_SHARED, map.descriptor, 0), memory != MAP_FAILED else {
+        guard let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, map.descriptor, 0), memory != MAP_FAILED else {
             throw BPFError(.configure, "map \(map.name)", code: errno)
         }
-        bytes = UnsafeRawBufferPointer(start: memory, count: size)
+        bytes = UnsafeMutableRawBufferPointer(start: memory, count: size)
     }
 
-    deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
+    deinit { munmap(bytes.baseAddress, bytes.count) }
 }
 
 /// An attachment. It ends with this value, and with the process however that ends.

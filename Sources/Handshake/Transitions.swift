@@ -198,7 +198,7 @@ extension TransitionTable {
         .init([.synReceivedPlain, .synReceivedByTcp, .tcpSynReceived, .synackSentPlain,
             .ackReceived, .ackReceivedPlain], .ackReceived, to: nil,
             "receive ACK: tcp_check_req | tcp_check_req"),
-        .init([.synackSent, .ackReceived], .mptcpEstablished, [.mptcpSocket], to: .accepted,
+        .init([.none, .synackSent, .ackReceived], .mptcpEstablished, [.mptcpSocket], to: .accepted,
             "receive ACK: mptcp_check_req_master | mptcp_sk_clone_init"),
 
         // the server's verdict

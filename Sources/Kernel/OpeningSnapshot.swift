@@ -34,7 +34,8 @@ public func takeSnapshot(of namespaces: [NetworkNamespace]) -> OpeningSnapshot {
             }
             result.snapshot.add(mptcp: mptcp ?? [], tcp: tcp ?? [], netns: namespace.inode)
         } catch {
-            result.note(error.description)
+            // A process's namespace can be gone by now, and its sockets with it.
+            if error.code != .noSuchFileOrDirectory || namespace.name != nil { result.note(error.description) }
         }
     }
     result.snapshot.nameHolders()

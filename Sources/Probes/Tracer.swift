@@ -41,10 +41,12 @@ public struct Tracer: ~Copyable {
     private let object: BPFObject
     private let ring: RingBuffer<EventReader>
     private let reader: EventReader
-    private var links: Links
+    private let links: Links
     /// What `counters` looks into.
     private let memory: BPFMemory
     private var counters: LossCounters
+    /// Where in `memory` the programs look whether they shall send.
+    private let switchPlace: Range<Int>
     private let programs: [(hook: Hook, program: BPFProgram)]
     /// What became of each hook.
     public let reports: [HookReport]
@@ -111,11 +113,13 @@ public struct Tracer: ~Copyable {
             let events = try object.map("events")
             let memory = try object.memory(ofSection: ".bss")
             let place = try object.place(of: "counters", in: ".bss")
+            let switchPlace = try object.place(of: "tracing", in: ".bss")
             let ring = try RingBuffer(events, reader: reader)
             self.object = object
             self.ring = ring
+            self.switchPlace = switchPlace
             counters = LossCounters(
-                UnsafeRawBufferPointer(rebasing: memory.bytes[place]),
+                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory.bytes)[place]),
                 cpus: BPFObject.possibleCPUs)
             self.memory = memory
         } catch {
@@ -126,6 +130,7 @@ public struct Tracer: ~Copyable {
         self.programs = programs
         self.bufferSize = bufferSize
         self.links = links
+        memory.bytes.storeBytes(of: 1, toByteOffset: switchPlace.lowerBound, as: UInt32.self)
     }
 
     private static func explained<T: ~Copyable>(_ body: () throws(BPFError) -> T) throws(TracerError) -> T {
@@ -194,8 +199,11 @@ public struct Tracer: ~Copyable {
     /// Events that came but were none of this version.
     public var malformed: UInt64 { reader.malformed }
 
-    /// Ends every attachment; what is in the buffer can still be read.
-    public mutating func detach() { links = Links() }
+    /// From here on no program sends anything (one that runs on another CPU may still finish);
+    /// what is in the buffer can still be read. The attachments end with this value.
+    public func stop() {
+        memory.bytes.storeBytes(of: 0, toByteOffset: switchPlace.lowerBound, as: UInt32.self)
+    }
 
     /// Nanoseconds and runs of each program, and the instructions that the verifier went
     /// through; time and runs only count while kernel.bpf_stats_enabled is 1.

@@ -194,9 +194,9 @@ final class Session {
         try outputs.flush()
     }
 
-    /// Detaches, drains, and writes the last line.
+    /// Stops the programs, drains, and writes the last line.
     func end() throws {
-        tracer.detach()
+        tracer.stop()
         // A program may still be running on another CPU: its event comes, or is counted.
         var totals = tracer.totals
         for _ in 0..<200 {

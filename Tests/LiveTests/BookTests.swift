@@ -31,8 +31,11 @@ extension Live {
                     for side in Side.allCases {
                         let space = try NetworkNamespaces.resolve(spaces[side].name)
                         let gauge = try MptcpCounters.read(in: space)["MPTcpExtMPCurrEstab"]
+                        // An MPTCP socket is one also after it fell back: the client's. The
+                        // server's end of a fallback is a plain TCP socket.
+                        let kinds = side == .client ? ["mptcp", "fallback"] : ["mptcp"]
                         let established = lines.filter {
-                            $0.type == "handshake" && $0.text("outcome") == "mptcp"
+                            $0.type == "handshake" && kinds.contains($0.text("outcome") ?? "")
                                 && $0.number("netns") == Int(spaces[side].inode)
                         }
                         if side == .client {

@@ -46,13 +46,15 @@ struct Tracing: ~Copyable {
     }
 
     var pid: Int32 { child.pid }
-    var isReady: Bool { access("\(folder.path)/ready", F_OK) == 0 }
+    var readyFile: String { "\(folder.path)/ready" }
+    var isReady: Bool { access(readyFile, F_OK) == 0 }
 
     /// Waits until `condition` holds of the whole lines that were written; these lines.
     static func lines(of output: String, when condition: ([Line]) -> Bool) throws -> [Line] {
         let deadline = Deadline()
         while true {
-            let bytes = try File.bytes(output)
+            // It is created a moment after the program started.
+            let bytes = access(output, F_OK) == 0 ? try File.bytes(output) : []
             let end = bytes.lastIndex(of: UInt8(ascii: "\n")) ?? -1
             let lines = end < 0 ? [] : try Line.all(Array(bytes[...end]))
             if condition(lines) { return lines }

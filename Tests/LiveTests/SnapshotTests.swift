@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Testing
+
+@testable import Scenarios
+
+extension Live {
+    /// What was there before the trace is told once, and followed from there.
+    @Suite struct Snapshots {
+        @Test func whatWasThereIsToldAndFollowed() throws {
+            let stage = try Stage(executable: try Program.path())
+            let here = stage.client.namespace.inode
+            let there = stage.server.namespace.inode
+            var server = try Actors.server(stage.server, port: 27721, connections: 2)
+            var plain = try Actors.server(stage.server, port: 27722, transport: "tcp")
+            _ = try server.expect(["ready"], interruptedBy: -1)
+            _ = try plain.expect(["ready"], interruptedBy: -1)
+            var old = try Actors.client(stage.client, to: stage.server.ipv4Text, port: 27721)
+            var fallen = try Actors.client(stage.client, to: stage.server.ipv4Text, port: 27722)
+            let oldPort = try open(&old)
+            let fallenPort = try open(&fallen)
+            var new = try Actors.client(stage.client, to: stage.server.ipv4Text, port: 27721)
+            _ = try new.expect(["ready"], interruptedBy: -1)
+            let tokens = Sides(
+                client: try tokens(stage.client.namespace), server: try tokens(stage.server.namespace))
+
+            var tracing = try Tracing()
+            try tracing.awaitReady()
+            new.tell("go")
+            let newPort = try #require(
+                Int(try new.expect(["connected"], interruptedBy: -1).arguments.joined()))
+            let output = tracing.output
+            _ = try Tracing.lines(of: output) { lines in
+                lines.filter { $0.type == "handshake" && $0.end("local")?.port == newPort
+                    || $0.end("remote")?.port == newPort }.count == 2
+            }
+            let closed = Deadline.now()
+            for step in ["close", "done"] {
+                if step == "close" {
+                    server.tell(step)
+                    plain.tell(step)
+                    old.tell(step)
+                    new.tell(step)
+                    fallen.tell(step)
+                } else {
+                    _ = try old.expect([step], interruptedBy: -1)
+                    _ = try new.expect([step], interruptedBy: -1)
+                    _ = try fallen.expect([step], interruptedBy: -1)
+                }
+            }
+            try old.finish()
+            try new.finish()
+            try fallen.finish()
+            try server.finish()
+            try plain.finish()
+            try stage.awaitSilence()
+            let file = try tracing.finish()
+
+            // Listeners.
+            #expect(file.of("listener", in: here) == [])
+            let listeners = file.of("listener", in: there)
+            #expect(listeners.count == 4)
+            for (port, transport, pid) in [(27721, "mptcp", server.pid), (27722, "tcp", plain.pid)] {
+                let its = listeners.filter { $0.end("local")?.port == port }
+                #expect(its.map { $0.text("state") } == ["open", "closed"])
+                #expect(Set(its.map { $0.number("listener") }).count == 1)
+                for line in its {
+                    #expect(line.text("origin") == "snapshot")
+                    #expect(line.text("protocol") == transport)
+                    #expect(line.number("pid") == Int(pid))
+                    #expect(line.text("comm") == "mp-server")
+                    #expect(line.end("local")?.addr == "0.0.0.0")
+                    #expect(line.flag("enabled_at_creation") == nil)
+                }
+            }
+
+            // Connections: both ends of the one, the client's of the other.
+            let connections = file.of("connection", in: here) + file.of("connection", in: there)
+            let serverText = stage.server.ipv4Text
+            let clientText = stage.client.ipv4Text
+            var told: Set<[String]> = []
+            for line in connections {
+                told.insert([
+                    line.text("side") ?? "?", line.text("state") ?? "?",
+                    "\(line.end("local").map(\.description) ?? "")", "\(line.end("remote").map(\.description) ?? "")",
+                    "\(line.number("pid") ?? 0)", line.text("comm") ?? "?", "\(line.number("subflows") ?? 0)",
+                ])
+            }
+            #expect(connections.count == 3)
+            #expect(told == [
+                ["client", "mptcp", "\(clientText) \(oldPort)", "\(serverText) 27721", "\(old.pid)", "mp-client", "1"],
+                ["server", "mptcp", "\(serverText) 27721", "\(clientText) \(oldPort)", "\(server.pid)", "mp-server", "1"],
+                ["client", "fallback", "\(clientText) \(fallenPort)", "\(serverText) 27722", "\(fallen.pid)",
+                    "mp-client", "1"],
+            ])
+            // A token is this end's number; ss shows the same (or the other end's, when it fell back).
+            for line in connections where line.text("state") == "mptcp" {
+                let side: [String] = line.text("side") == "client" ? tokens.client : tokens.server
+                #expect(side.contains(line.text("token") ?? "?"), "\(side)")
+            }
+
+            // The new connection's records name the old listener and its owner.
+            let fresh = file.of("handshake", in: here) + file.of("handshake", in: there)
+            #expect(fresh.map(\.verdict) == ["mptcp", "mptcp"])
+            let accepted = try #require(fresh.first { $0.text("side") == "server" })
+            #expect(accepted.end("remote")?.port == newPort)
+            #expect(accepted.number("listener")
+                == listeners.first { $0.end("local")?.port == 27721 }?.number("listener"))
+            #expect(accepted.number("pid") == Int(server.pid))
+            #expect(accepted.text("comm") == "mp-server")
+            #expect(accepted.text("pid_source") == "holder")
+
+            // All of them ended, after they were told to.
+            let conns = Set((connections + fresh).compactMap { $0.number("conn") })
+            let closes = file.of("close").filter { conns.contains($0.number("conn") ?? 0) }
+            #expect(conns.count == 5)
+            #expect(closes.count == 5)
+            #expect(Set(closes.compactMap { $0.number("conn") }) == conns)
+            #expect(closes.allSatisfy { UInt64($0.number("mono_ns") ?? 0) >= closed })
+        }
+
+        /// The loop goes on while mpscope starts: nothing is told twice, nothing is missed.
+        @Test func whatHappensDuringTheStartIsToldOnce() throws {
+            let stage = try Stage(executable: try Program.path())
+            let space = stage.client.namespace
+            for round in 0..<6 {
+                var tracing = try Tracing(["--netns", space.name])
+                let ready = tracing.readyFile
+                let first = UInt16(20_000 + round * 4_000)
+                var acts: [Act] = []
+                try space.inside { () throws(ScenarioError) in
+                    acts = try Act.loop(from: first) { access(ready, F_OK) == 0 }
+                }
+                try tracing.awaitReady()
+                let file = try tracing.finish()
+                judge(acts, file)
+            }
+        }
+
+        private func judge(_ acts: [Act], _ file: TraceFile) {
+            #expect(acts.contains { !$0.afterReady } && acts.contains { $0.afterReady })
+            let listeners = file.of("listener")
+            let ends = file.of("connection") + file.of("handshake")
+            for act in acts {
+                let its = listeners.filter { $0.end("local")?.port == Int(act.port) }
+                let open = its.filter { $0.text("state") == "open" }.count
+                let closed = its.filter { $0.text("state") == "closed" }.count
+                #expect(act.openWhenReady || act.afterReady ? open == 1 : open <= 1, "\(act) \(its)")
+                #expect(closed == (act.isOpen ? 0 : open), "\(act) \(its)")
+
+                let clients = ends.filter { $0.end("remote")?.port == Int(act.port) }.count
+                let servers = ends.filter { $0.end("local")?.port == Int(act.port) }.count
+                let must = act.openWhenReady || act.afterReady
+                #expect(must ? clients == 1 : clients <= 1, "\(act)")
+                #expect(must ? servers == 1 : servers <= 1, "\(act)")
+            }
+            let ids = listeners.filter { $0.text("state") == "open" }.compactMap { $0.number("listener") }
+            #expect(Set(ids).count == ids.count)
+            let closes = file.of("close").compactMap { $0.number("conn") }
+            #expect(Set(closes).count == closes.count)
+            #expect(Set(ends.map { $0.text("outcome") ?? $0.text("state") }).isSubset(of: ["mptcp"]))
+        }
+
+        private func open(_ client: inout ActorProcess) throws -> Int {
+            _ = try client.expect(["ready"], interruptedBy: -1)
+            client.tell("go")
+            let reply = try client.expect(["connected"], interruptedBy: -1)
+            return try #require(Int(reply.arguments.joined()))
+        }
+
+        /// The tokens that ss shows of MPTCP sockets.
+        private func tokens(_ space: Namespace) throws -> [String] {
+            let text = try Tool.check("ip", ["netns", "exec", space.name, "ss", "-ManiH"]).standardOutput
+            return text.split(whereSeparator: \.isWhitespace).filter { $0.hasPrefix("token:") }
+                .map { String($0.dropFirst(6)) }
+        }
+    }
+}
+
+/// A listener and a connection to it, as one turn of a loop made them.
+private struct Act {
+    let port: UInt16
+    /// It began after the trace was ready.
+    let afterReady: Bool
+    /// It was there when the trace became ready.
+    var openWhenReady = false
+    /// It was there when the loop ended.
+    var isOpen = false
+    private var sockets: [CInt] = []
+
+    /// Opens and closes, a few being open at any time, until `isReady` and some turns more.
+    static func loop(from first: UInt16, _ isReady: () -> Bool) throws(ScenarioError) -> [Act] {
+        var acts: [Act] = []
+        var open = 0..<0
+        defer { for act in acts { act.sockets.forEach { close($0) } } }
+        var turnsAfter = 0
+        var port = first
+        let deadline = Deadline()
+        while turnsAfter < 20, port < first + 4_000, !deadline.hasPassed {
+            let ready = turnsAfter > 0 || isReady()
+            if ready {
+                // Whatever happened before this moment may have been before or after the snapshot.
+                if turnsAfter == 0 { for place in open { acts[place].openWhenReady = true } }
+                turnsAfter += 1
+            }
+            acts.append(try Act(port: port, afterReady: ready))
+            open = open.lowerBound..<acts.count
+            port += 1
+            if open.count > 4 {
+                acts[open.lowerBound].end()
+                open = open.lowerBound + 1..<acts.count
+            }
+        }
+        for place in open { acts[place].isOpen = true }
+        return acts
+    }
+
+    private init(port: UInt16, afterReady: Bool) throws(ScenarioError) {
+        self.port = port
+        self.afterReady = afterReady
+        let address = try SocketAddress("127.0.0.1", port: port)
+        let listener = try ActorSocket.listener(address, 262, dual: false, backlog: 4)
+        let client = try ActorSocket.make(address, 262, blocking: true)
+        sockets = [listener, client]
+        guard address.withPointer({ connect(client, $0, $1) }) == 0 else {
+            throw .failed("connect", on: "127.0.0.1:\(port)", -errno)
+        }
+        sockets.append(accept(listener, nil, nil))
+    }
+
+    private mutating func end() {
+        for socket in sockets.reversed() { close(socket) }
+        sockets = []
+    }
+}
