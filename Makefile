@@ -47,7 +47,7 @@ build: bpf
 demo: build ## trace every scenario live, in network namespaces of its own (root)
 	$(PROGRAM) demo
 
-bench: build ## what tracing costs, next to others, in one run (root, five minutes; BENCH="--quick")
+bench: build ## what tracing costs, next to others, in one run (root, some six minutes; BENCH="--quick")
 	@Tools/deps.sh $(BENCH_PACKAGES)
 	/usr/bin/python3 Tests/Bench/bench.py $(BENCH)
 

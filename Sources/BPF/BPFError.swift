@@ -36,7 +36,9 @@ public struct BPFError: Error, CustomStringConvertible, Sendable {
 
     /// The last line of `detail` that says something.
     public var lastDetail: String {
-        let lines = detail.split(separator: "\n").filter { !$0.hasPrefix("-- ") && !$0.hasPrefix("processed ") }
+        let lines = detail.split(separator: "\n").filter {
+            !$0.hasPrefix("-- ") && !$0.hasPrefix("processed ")
+        }
         return lines.last(where: { !$0.hasPrefix("libbpf: failed to load object") }).map(String.init) ?? ""
     }
 

@@ -154,7 +154,9 @@ public struct BPFMemory: ~Copyable {
     public let bytes: UnsafeMutableRawBufferPointer
 
     fileprivate init(_ map: BPFMap, size: Int) throws(BPFError) {
-        guard let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, map.descriptor, 0), memory != MAP_FAILED else {
+        guard let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, map.descriptor, 0),
+            memory != MAP_FAILED
+        else {
             throw BPFError(.configure, "map \(map.name)", code: errno)
         }
         bytes = UnsafeMutableRawBufferPointer(start: memory, count: size)

@@ -46,5 +46,7 @@ public struct RingBuffer<Reader: RingBufferReader>: ~Copyable {
 public protocol RingBufferReader: AnyObject {
     /// A C function that finds the reader behind its context (`UnmanagedReader`) and calls it. A
     /// generic type can't make one, so the reader brings it along.
-    static var callback: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, Int) -> Int32 { get }
+    static var callback: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, Int) -> Int32 {
+        get
+    }
 }

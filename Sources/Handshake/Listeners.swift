@@ -64,7 +64,8 @@ struct Listeners {
         where listener.origin == .snapshot && listener.pointer == 0 && listener.netns == observation.netns
             && (transport == nil || listener.transport == transport)
             && listener.local.port == observation.local.port
-            && (listener.local.address.isUnspecified || listener.local.address == observation.local.address) {
+            && (listener.local.address.isUnspecified || listener.local.address == observation.local.address)
+        {
             if only != nil { return nil }
             only = id
         }

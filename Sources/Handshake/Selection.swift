@@ -36,7 +36,8 @@ public struct Selection {
 
     /// Whether anything is restricted at all.
     public var isActive: Bool {
-        namespaces != nil || pid != nil || comm != nil || cgroup != nil || !outcomes.isEmpty || side != nil || family != 0
+        namespaces != nil || pid != nil || comm != nil || cgroup != nil || !outcomes.isEmpty || side != nil
+            || family != 0
             || port != 0 || localPort != 0 || remotePort != 0 || address != nil
     }
 
@@ -75,18 +76,21 @@ public struct Selection {
                 known[step.conn] = .waiting([record])
             }
         case .handshake(let handshake):
-            let wanted = (outcomes.isEmpty || outcomes.contains(handshake.outcome))
+            let wanted =
+                (outcomes.isEmpty || outcomes.contains(handshake.outcome))
                 && wants(handshake.netns, handshake.side, handshake.owner, handshake.local, handshake.remote)
             if wanted {
                 if case .waiting(let steps)? = known[handshake.conn] { out.append(contentsOf: steps) }
                 out.append(record)
             }
-            let over = handshake.outcome != .mptcp && handshake.outcome != .fallback
+            let over =
+                handshake.outcome != .mptcp && handshake.outcome != .fallback
                 && handshake.outcome != .tcp
             known[handshake.conn] = over ? nil : wanted ? .wanted : .unwanted
         case .connection(let connection):
             let outcome: Outcome = connection.state == .mptcp ? .mptcp : .fallback
-            let wanted = (outcomes.isEmpty || outcomes.contains(outcome))
+            let wanted =
+                (outcomes.isEmpty || outcomes.contains(outcome))
                 && (side == nil || connection.side == side)
                 && wants(connection.netns, nil, connection.owner, connection.local, connection.remote)
             known[connection.conn] = wanted ? .wanted : .unwanted
@@ -118,7 +122,8 @@ public struct Selection {
         if localPort != 0, localPort != local.port { return false }
         if remotePort != 0, remotePort != remote.port { return false }
         if let address, !local.address.matches(address, bits: prefixLength),
-            !remote.address.matches(address, bits: prefixLength) {
+            !remote.address.matches(address, bits: prefixLength)
+        {
             return false
         }
         return true

@@ -141,7 +141,8 @@ public struct Tracker {
     /// - Parameter time: ns, CLOCK_MONOTONIC.
     public mutating func advance(to time: UInt64) {
         expire(.halfOpen, before: time < options.serverPatience ? 0 : time - options.serverPatience, time, [])
-        expire(.connecting, before: time < options.clientPatience ? 0 : time - options.clientPatience, time, [])
+        expire(
+            .connecting, before: time < options.clientPatience ? 0 : time - options.clientPatience, time, [])
         reportEvictions(time)
     }
 
@@ -259,8 +260,9 @@ public struct Tracker {
     }
 
     private mutating func accepted(_ observation: Observation) -> Int32? {
-        guard let index = connections.halfOpen(observation) ?? sameEnds(
-            connections.subflow(observation.socket), observation) ?? add(observation)
+        guard
+            let index = connections.halfOpen(observation) ?? sameEnds(
+                connections.subflow(observation.socket), observation) ?? add(observation)
         else { return nil }
         if let stale = connections.subflow(observation.socket), stale != index, !connections[stale].decided {
             forget(stale)
@@ -337,7 +339,8 @@ public struct Tracker {
     private static func whatItMeans(
         _ observation: Observation, _ from: SubflowState
     ) -> (SubflowState, Verdict) {
-        let undecided = from != .mptcpEstablished && from != .fallback && from != .plain
+        let undecided =
+            from != .mptcpEstablished && from != .fallback && from != .plain
             && from != .subflowClosed && from != .closed
         switch observation.step {
         case .mptcpEstablished where observation.side == .client:
@@ -374,9 +377,11 @@ public struct Tracker {
         default: break
         }
         if connections[index].side == .client, observation.hook == .inetSockSetState,
-            observation.step != .synSent {
+            observation.step != .synSent
+        {
             if !observation.facts.contains(.msk) || observation.step == .mptcpEstablished
-                || observation.step == .fallback, !connections[index].decided {
+                || observation.step == .fallback, !connections[index].decided
+            {
                 connections[index].synRetransmits = observation.retransmits
                 connections[index].retransmitsKnown = true
             }
@@ -391,7 +396,8 @@ public struct Tracker {
         if let owner = observation.owner { connections[index].owner = owner }
         if observation.listener != 0, connections[index].listener == 0,
             observation.step == .synReceived || observation.hook == .inetSockSetState,
-            let listener = listeners.find(observation) {
+            let listener = listeners.find(observation)
+        {
             connections[index].listener = listener.id
             connections[index].owner = listener.owner
         }

@@ -49,7 +49,8 @@ extension TransitionTable {
             let parts = row.mirrors.split(separator: "|", maxSplits: 1).map(Self.trimmed)
             let walk = parts.first ?? ""
             let mainline = parts.count > 1 ? parts[1] : "the same"
-            text += "| \(from) | `\(row.on.name)` | \(Self.conditions(row)) | \(to) | \(decides) "
+            text +=
+                "| \(from) | `\(row.on.name)` | \(Self.conditions(row)) | \(to) | \(decides) "
                 + "| \(walk) | \(mainline) |\n"
         }
         return text
@@ -63,7 +64,8 @@ extension TransitionTable {
     }
 
     private static func conditions(_ row: Transition) -> String {
-        let words = Facts.words.compactMap { row.all.contains($0.0) ? $0.1 : nil }
+        let words =
+            Facts.words.compactMap { row.all.contains($0.0) ? $0.1 : nil }
             + Facts.words.compactMap { row.none.contains($0.0) ? "not: \($0.1)" : nil }
         return words.joined(separator: ", ")
     }

@@ -99,159 +99,219 @@ extension TransitionTable {
 
     private static let client: [Transition] = [
         // create socket, and connect
-        .init([.none], .socketCreated, [.mptcpSocket], to: .created,
+        .init(
+            [.none], .socketCreated, [.mptcpSocket], to: .created,
             "create socket: mptcp_init_tcp_sock | mptcp_init_sock"),
-        .init([.none, .created], .synSent, [.mptcpSocket, .requestsMptcp], to: .synSent,
+        .init(
+            [.none, .created], .synSent, [.mptcpSocket, .requestsMptcp], to: .synSent,
             "send SYN: tcp_connect, request_mptcp = 1 | mptcp_connect, tcp_connect"),
-        .init([.none, .created], .synSent, [.mptcpSocket], to: .synSentUnasked,
+        .init(
+            [.none, .created], .synSent, [.mptcpSocket], to: .synSentUnasked,
             "(no line) | mptcp_connect: mptcp_is_disabled, MD5, token exhaustion"),
-        .init([.none], .synSent, [.plainSocket], to: .tcpSynSent,
+        .init(
+            [.none], .synSent, [.plainSocket], to: .tcpSynSent,
             "send SYN: tcp_connect"),
 
         // the SYN as it leaves, and again
-        .init([.synSent], .synSent, [.optionCapable], to: nil,
+        .init(
+            [.synSent], .synSent, [.optionCapable], to: nil,
             "send SYN: mptcp_syn_options, OPTION_MP_CAPABLE | mptcp_syn_options"),
-        .init([.synSent], .synSent, [.optionAbsent], to: .synSentUnasked,
+        .init(
+            [.synSent], .synSent, [.optionAbsent], to: .synSentUnasked,
             "(no line) | mptcp_active_detect_blackhole: SYNs with the option went unanswered"),
-        .init([.synSentUnasked, .tcpSynSent], .synSent, to: nil,
+        .init(
+            [.synSentUnasked, .tcpSynSent], .synSent, to: nil,
             "send SYN: tcp_transmit_skb | tcp_transmit_skb"),
 
         // receive SYN-ACK
-        .init([.synSent], .synackReceived, [.optionCapable], to: .synackReceived,
+        .init(
+            [.synSent], .synackReceived, [.optionCapable], to: .synackReceived,
             "receive SYN-ACK: tcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
-        .init([.synSent], .synackReceived, to: .synackReceivedPlain,
+        .init(
+            [.synSent], .synackReceived, to: .synackReceivedPlain,
             "receive SYN-ACK: tcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
-        .init([.synackReceived, .synackReceivedPlain, .synSentUnasked, .tcpSynSent, .tcpEstablished],
+        .init(
+            [.synackReceived, .synackReceivedPlain, .synSentUnasked, .tcpSynSent, .tcpEstablished],
             .synackReceived, to: nil,
             "receive SYN-ACK, again"),
-        .init([.synSent, .synackReceived], .established, [.mptcpSocket], to: .tcpEstablished,
+        .init(
+            [.synSent, .synackReceived], .established, [.mptcpSocket], to: .tcpEstablished,
             "receive SYN-ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_finish_connect"),
-        .init([.synackReceivedPlain, .synSentUnasked], .established, [.mptcpSocket], to: nil,
+        .init(
+            [.synackReceivedPlain, .synSentUnasked], .established, [.mptcpSocket], to: nil,
             "receive SYN-ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_finish_connect"),
-        .init([.tcpSynSent], .established, [.plainSocket], to: .plain, .decide(.tcp, nil),
+        .init(
+            [.tcpSynSent], .established, [.plainSocket], to: .plain, .decide(.tcp, nil),
             "receive SYN-ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_finish_connect"),
 
         // the client's verdict
-        .init([.none, .synSent, .synackReceived, .tcpEstablished], .mptcpEstablished, [.capable],
+        .init(
+            [.none, .synSent, .synackReceived, .tcpEstablished], .mptcpEstablished, [.capable],
             to: .mptcpEstablished, .decide(.mptcp, nil),
             "receive SYN-ACK: mptcp_rcv_synsent_state_process, mptcp_update_metasocket "
                 + "| subflow_finish_connect, mptcp_set_state"),
-        .init([.none, .synSent, .synSentUnasked, .synackReceivedPlain, .tcpEstablished], .fallback,
+        .init(
+            [.none, .synSent, .synSentUnasked, .synackReceivedPlain, .tcpEstablished], .fallback,
             [.droppedSyns], to: .fallback, .decide(.fallback, .synWithMptcpDropped),
             "(no line) | subflow_finish_connect: mpc_drop"),
-        .init([.synSentUnasked], .fallback, to: .fallback, .decide(.fallback, .mptcpDisabledAtConnect),
+        .init(
+            [.synSentUnasked], .fallback, to: .fallback, .decide(.fallback, .mptcpDisabledAtConnect),
             "(no line) | subflow_finish_connect: mptcp_check_fallback"),
-        .init([.synSent, .synackReceivedPlain, .tcpEstablished], .fallback,
+        .init(
+            [.synSent, .synackReceivedPlain, .tcpEstablished], .fallback,
             to: .fallback, .decide(.fallback, .synackWithoutMptcp),
             "receive SYN-ACK: mptcp_rcv_synsent_state_process without the option "
                 + "| subflow_finish_connect: mptcp_try_fallback"),
-        .init([.none], .fallback, to: .fallback, .decide(.fallback, nil),
+        .init(
+            [.none], .fallback, to: .fallback, .decide(.fallback, nil),
             "the same, of a handshake that began before the trace"),
 
         // and what can go wrong
-        .init(clientOpen, .reset, to: .reset,
+        .init(
+            clientOpen, .reset, to: .reset,
             "(no line) | tcp_reset"),
-        .init(clientOpen + [.reset], .closed, [.refused], to: .closed, .decide(.refused, .rstToSyn),
+        .init(
+            clientOpen + [.reset], .closed, [.refused], to: .closed, .decide(.refused, .rstToSyn),
             "(no line) | tcp_reset: ECONNREFUSED in SYN_SENT"),
-        .init(clientOpen + [.reset], .closed, [.timedOut], to: .closed, .decide(.timeout, .noSynack),
+        .init(
+            clientOpen + [.reset], .closed, [.timedOut], to: .closed, .decide(.timeout, .noSynack),
             "(no line) | tcp_write_timeout, tcp_write_err"),
-        .init(clientOpen + [.reset], .closed, [.connectionReset], to: .closed,
+        .init(
+            clientOpen + [.reset], .closed, [.connectionReset], to: .closed,
             .decide(.reset, .rstInHandshake),
             "(no line) | tcp_reset, mptcp_subflow_reset"),
-        .init(clientOpen + [.reset], .closed, [.otherError], to: .closed,
+        .init(
+            clientOpen + [.reset], .closed, [.otherError], to: .closed,
             .decide(.aborted, .connectFailed),
             "(no line) | tcp_v4_err, tcp_v6_err"),
-        .init(clientOpen, .closed, to: .closed, .decide(.aborted, .closedByProcess),
+        .init(
+            clientOpen, .closed, to: .closed, .decide(.aborted, .closedByProcess),
             "(no line) | mptcp_close, mptcp_disconnect"),
-        .init([.created], .closed, to: .closed,
+        .init(
+            [.created], .closed, to: .closed,
             "(no line) | inet_release"),
     ]
 
     private static let server: [Transition] = [
         // receive SYN
-        .init([.none], .synReceived, [.mptcpSocket, .optionCapable], to: .synReceived,
+        .init(
+            [.none], .synReceived, [.mptcpSocket, .optionCapable], to: .synReceived,
             "receive SYN: tcp_conn_request | subflow_check_req"),
-        .init([.none], .synReceived, [.mptcpSocket], to: .synReceivedPlain,
+        .init(
+            [.none], .synReceived, [.mptcpSocket], to: .synReceivedPlain,
             "receive SYN: tcp_conn_request | subflow_check_req"),
-        .init([.none], .synReceived, [.plainSocket, .optionCapable], to: .synReceivedByTcp,
+        .init(
+            [.none], .synReceived, [.plainSocket, .optionCapable], to: .synReceivedByTcp,
             "receive SYN: tcp_conn_request"),
-        .init([.none], .synReceived, [.plainSocket], to: .tcpSynReceived,
+        .init(
+            [.none], .synReceived, [.plainSocket], to: .tcpSynReceived,
             "receive SYN: tcp_conn_request"),
-        .init(serverOpen, .synReceived, to: nil,
+        .init(
+            serverOpen, .synReceived, to: nil,
             "receive SYN, again"),
 
         // send SYN-ACK
-        .init([.synReceived], .synackSent, [.optionCapable], to: .synackSent,
+        .init(
+            [.synReceived], .synackSent, [.optionCapable], to: .synackSent,
             "send SYN-ACK: mptcp_synack_options | mptcp_synack_options"),
-        .init([.synReceived], .synackSent, to: .synackSentPlain,
+        .init(
+            [.synReceived], .synackSent, to: .synackSentPlain,
             "(no line) | subflow_check_req: no token to be had"),
-        .init([.synReceivedPlain, .synReceivedByTcp, .tcpSynReceived], .synackSent, to: nil,
+        .init(
+            [.synReceivedPlain, .synReceivedByTcp, .tcpSynReceived], .synackSent, to: nil,
             "send SYN-ACK: tcp_synack_options | tcp_synack_options"),
-        .init([.synackSent, .synackSentPlain, .ackReceived, .ackReceivedPlain], .synackSent, to: nil,
+        .init(
+            [.synackSent, .synackSentPlain, .ackReceived, .ackReceivedPlain], .synackSent, to: nil,
             "send SYN-ACK, again | tcp_rtx_synack"),
 
         // receive the third ACK
-        .init([.synackSent], .ackReceived, [.optionCapable], to: .ackReceived,
+        .init(
+            [.synackSent], .ackReceived, [.optionCapable], to: .ackReceived,
             "receive ACK: tcp_check_req | subflow_syn_recv_sock"),
-        .init([.synackSent], .ackReceived, to: .ackReceivedPlain,
+        .init(
+            [.synackSent], .ackReceived, to: .ackReceivedPlain,
             "receive ACK: tcp_check_req | subflow_syn_recv_sock: mptcp_subflow_drop_ctx"),
-        .init([.synReceivedPlain, .synReceivedByTcp, .tcpSynReceived, .synackSentPlain,
-            .ackReceived, .ackReceivedPlain], .ackReceived, to: nil,
+        .init(
+            [
+                .synReceivedPlain, .synReceivedByTcp, .tcpSynReceived, .synackSentPlain,
+                .ackReceived, .ackReceivedPlain,
+            ], .ackReceived, to: nil,
             "receive ACK: tcp_check_req | tcp_check_req"),
-        .init([.none, .synackSent, .ackReceived], .mptcpEstablished, [.mptcpSocket], to: .accepted,
+        .init(
+            [.none, .synackSent, .ackReceived], .mptcpEstablished, [.mptcpSocket], to: .accepted,
             "receive ACK: mptcp_check_req_master | mptcp_sk_clone_init"),
 
         // the server's verdict
-        .init([.none, .synReceived, .synackSent, .ackReceived, .accepted], .established, [.mptcpSocket, .capable],
+        .init(
+            [.none, .synReceived, .synackSent, .ackReceived, .accepted], .established,
+            [.mptcpSocket, .capable],
             to: .mptcpEstablished, .decide(.mptcp, nil),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED), mptcp_update_metasocket "
                 + "| tcp_rcv_state_process"),
-        .init([.synReceivedPlain], .established, [.plainSocket], to: .fallback,
+        .init(
+            [.synReceivedPlain], .established, [.plainSocket], to: .fallback,
             .decide(.fallback, .synWithoutMptcp),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED) | mptcp_subflow_drop_ctx"),
-        .init([.synReceivedByTcp], .established, [.plainSocket], to: .fallback,
+        .init(
+            [.synReceivedByTcp], .established, [.plainSocket], to: .fallback,
             .decide(.fallback, .listenerIsTcp),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_rcv_state_process"),
-        .init([.synackSentPlain], .established, [.plainSocket], to: .fallback,
+        .init(
+            [.synackSentPlain], .established, [.plainSocket], to: .fallback,
             .decide(.fallback, .synackSentWithoutMptcp),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED) | mptcp_subflow_drop_ctx"),
-        .init([.synackSent, .ackReceivedPlain], .established, [.plainSocket], to: .fallback,
+        .init(
+            [.synackSent, .ackReceivedPlain], .established, [.plainSocket], to: .fallback,
             .decide(.fallback, .ackWithoutMptcp),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED) | mptcp_subflow_drop_ctx"),
-        .init([.tcpSynReceived], .established, [.plainSocket], to: .plain, .decide(.tcp, nil),
+        .init(
+            [.tcpSynReceived], .established, [.plainSocket], to: .plain, .decide(.tcp, nil),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_rcv_state_process"),
-        .init([.none], .established, [.plainSocket], to: .fallback, .decide(.fallback, nil),
+        .init(
+            [.none], .established, [.plainSocket], to: .fallback, .decide(.fallback, nil),
             "the same, of a handshake that began before the trace"),
 
         // and what can go wrong
-        .init(serverOpen, .reset, to: .reset,
+        .init(
+            serverOpen, .reset, to: .reset,
             "(no line) | tcp_reset"),
-        .init(serverOpen, .closed, to: .closed, .decide(.reset, .rstInHandshake),
+        .init(
+            serverOpen, .closed, to: .closed, .decide(.reset, .rstInHandshake),
             "(no line) | tcp_reset, inet_csk_destroy_sock"),
     ]
 
     private static let both: [Transition] = [
-        .init(serverOpen + clientOpen + [.reset], .timer, [.traceEnd], to: .closed,
+        .init(
+            serverOpen + clientOpen + [.reset], .timer, [.traceEnd], to: .closed,
             .decide(.aborted, .traceEnded),
             "(the trace ends)"),
-        .init(serverOpen, .timer, to: .closed, .decide(.timeout, .noAck),
+        .init(
+            serverOpen, .timer, to: .closed, .decide(.timeout, .noAck),
             "(no line) | reqsk_timer_handler lets go, silently"),
-        .init([.reset], .timer, to: .closed, .decide(.reset, .rstInHandshake),
+        .init(
+            [.reset], .timer, to: .closed, .decide(.reset, .rstInHandshake),
             "(no line) | tcp_reset"),
-        .init(clientOpen, .timer, to: .closed, .decide(.aborted, .notFollowed),
+        .init(
+            clientOpen, .timer, to: .closed, .decide(.aborted, .notFollowed),
             "(its end was not seen)"),
-        .init([.reset], .closed, to: .closed, .decide(.reset, .rstInHandshake),
+        .init(
+            [.reset], .closed, to: .closed, .decide(.reset, .rstInHandshake),
             "(no line) | tcp_reset"),
 
-        .init([.mptcpEstablished, .fallback, .plain, .subflowClosed, .closed], .reset, to: nil,
+        .init(
+            [.mptcpEstablished, .fallback, .plain, .subflowClosed, .closed], .reset, to: nil,
             "(no line) | tcp_reset"),
-        .init([.mptcpEstablished, .fallback, .subflowClosed], .closed, [.msk], to: .closed, .close,
+        .init(
+            [.mptcpEstablished, .fallback, .subflowClosed], .closed, [.msk], to: .closed, .close,
             "(no line) | mptcp_set_state(sk, TCP_CLOSE)"),
-        .init([.mptcpEstablished, .fallback], .closed, [.mptcpSocket], to: .subflowClosed,
+        .init(
+            [.mptcpEstablished, .fallback], .closed, [.mptcpSocket], to: .subflowClosed,
             "(no line) | tcp_set_state(ssk, TCP_CLOSE)"),
-        .init([.fallback, .plain], .closed, [.plainSocket], to: .closed, .close,
+        .init(
+            [.fallback, .plain], .closed, [.plainSocket], to: .closed, .close,
             "(no line) | tcp_set_state(sk, TCP_CLOSE)"),
-        .init([.closed, .subflowClosed], .closed, to: nil,
+        .init(
+            [.closed, .subflowClosed], .closed, to: nil,
             "(no line) | the other of msk and subflow"),
     ]
 }

@@ -71,7 +71,8 @@ public struct Comm: Hashable, Sendable {
 
     /// The byte at `place` (0 to 15); 0 ends the name.
     public subscript(place: Int) -> UInt8 {
-        UInt8(truncatingIfNeeded: (place < 8 ? first >> UInt64(place * 8) : second >> UInt64((place - 8) * 8)))
+        UInt8(
+            truncatingIfNeeded: (place < 8 ? first >> UInt64(place * 8) : second >> UInt64((place - 8) * 8)))
     }
 
     /// How many bytes come before the first 0.

@@ -35,7 +35,9 @@ public func takeSnapshot(of namespaces: [NetworkNamespace]) -> OpeningSnapshot {
             result.snapshot.add(mptcp: mptcp ?? [], tcp: tcp ?? [], netns: namespace.inode)
         } catch {
             // A process's namespace can be gone by now, and its sockets with it.
-            if error.code != .noSuchFileOrDirectory || namespace.name != nil { result.note(error.description) }
+            if error.code != .noSuchFileOrDirectory || namespace.name != nil {
+                result.note(error.description)
+            }
         }
     }
     result.snapshot.nameHolders()

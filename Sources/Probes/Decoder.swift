@@ -55,7 +55,8 @@ public enum Decoder {
                 o.backup = event.option_flags & 1 != 0
             }
         } else if event.kind == UInt8(MPS_MSK_ESTABLISHED.rawValue)
-            || event.kind == UInt8(MPS_CHILD_ESTABLISHED.rawValue) {
+            || event.kind == UInt8(MPS_CHILD_ESTABLISHED.rawValue)
+        {
             if event.flags & UInt16(MPS_F_MP_CAPABLE) != 0 {
                 o.checksum = event.flags & UInt16(MPS_F_CHECKSUM) != 0
             }

@@ -56,19 +56,23 @@ struct LossCounters {
             guard let hook = Decoder.hook(UInt8(index)) else { continue }
             let sum = sum(index)
             if sum.lost > seen[index].ringFull {
-                report(LostRecord(
-                    time: time, hook: hook, count: sum.lost - seen[index].ringFull, reason: .ringFull))
+                report(
+                    LostRecord(
+                        time: time, hook: hook, count: sum.lost - seen[index].ringFull, reason: .ringFull))
                 seen[index].ringFull = sum.lost
             }
             if sum.tableFull > seen[index].tableFull {
-                report(LostRecord(
-                    time: time, hook: hook, count: sum.tableFull - seen[index].tableFull, reason: .tableFull))
+                report(
+                    LostRecord(
+                        time: time, hook: hook, count: sum.tableFull - seen[index].tableFull,
+                        reason: .tableFull))
                 seen[index].tableFull = sum.tableFull
             }
             let missed = misses(hook)
             if missed > seen[index].recursion {
-                report(LostRecord(
-                    time: time, hook: hook, count: missed - seen[index].recursion, reason: .recursion))
+                report(
+                    LostRecord(
+                        time: time, hook: hook, count: missed - seen[index].recursion, reason: .recursion))
                 seen[index].recursion = missed
             }
         }

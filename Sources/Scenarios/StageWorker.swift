@@ -110,10 +110,12 @@ public final class StageWorker: Sendable {
 
     /// Takes the stage away, and the thread.
     public func finish() {
-        guard let id = thread.withLock({ id in
-            defer { id = nil }
-            return id
-        }) else { return }
+        guard
+            let id = thread.withLock({ id in
+                defer { id = nil }
+                return id
+            })
+        else { return }
         close(orders.writing)
         pthread_join(id, nil)
         close(orders.reading)

@@ -68,9 +68,10 @@ struct Demo: ParsableCommand {
         }
         let show = try DemoRun(options, worker, ends, json: format == .json)
         show.recordings = record
-        throw try show.run(Scenario.all.indices.filter {
-            scenario.isEmpty || scenario.contains(Scenario.all[$0].name)
-        })
+        throw try show.run(
+            Scenario.all.indices.filter {
+                scenario.isEmpty || scenario.contains(Scenario.all[$0].name)
+            })
     }
 
     /// At least two spaces follow.
@@ -142,7 +143,9 @@ private final class DemoRun {
         do throws(ScenarioError) {
             _ = try worker.result()
         } catch {
-            if case .interrupted = error { throw Failure("interrupted; nothing is left behind", ExitStatus(130)) }
+            if case .interrupted = error {
+                throw Failure("interrupted; nothing is left behind", ExitStatus(130))
+            }
             throw Failure("scenario \(scenario.name): \(error)", ExitStatus(1))
         }
         // Everything happened before the scenario was over: it is in the buffer.
@@ -161,12 +164,15 @@ private final class DemoRun {
             client: Self.words(scenario.expected.client.handshakes.map { ($0.outcome, $0.reason, $0.count) }),
             server: Self.words(scenario.expected.server.handshakes.map { ($0.outcome, $0.reason, $0.count) }))
         let found = Sides(
-            client: Self.words(seen.filter { $0.netns == ends.client.inode }.map { ($0.outcome, $0.reason, 1) }),
-            server: Self.words(seen.filter { $0.netns == ends.server.inode }.map { ($0.outcome, $0.reason, 1) }))
+            client: Self.words(
+                seen.filter { $0.netns == ends.client.inode }.map { ($0.outcome, $0.reason, 1) }),
+            server: Self.words(
+                seen.filter { $0.netns == ends.server.inode }.map { ($0.outcome, $0.reason, 1) }))
         for side in Side.allCases {
             rows.append(
                 Row(
-                    name: side == .client ? scenario.name : "", expected: "\(side.rawValue) \(expected[side])",
+                    name: side == .client ? scenario.name : "",
+                    expected: "\(side.rawValue) \(expected[side])",
                     seen: found[side], matches: expected[side] == found[side]))
         }
     }

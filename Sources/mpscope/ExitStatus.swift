@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Output
 
 /// With what status the program ends.
 struct ExitStatus: Error {
@@ -30,8 +31,16 @@ struct Failure: Error {
     }
 }
 
-/// Says `message` on standard error.
+/// Says `message` on standard error. It may hold names from the kernel or a file: control
+/// characters are shown, not sent to the terminal.
 func complain(_ message: String) {
-    let bytes = Array("mpscope: \(message)\n".utf8)
-    _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    var text = ByteBuffer()
+    text.append("mpscope: ")
+    // Some messages are several lines, the verifier's for one.
+    for (number, line) in message.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        if number > 0 { text.append(0x0a) }
+        text.append(text: String(line))
+    }
+    text.append(0x0a)
+    text.withBytes { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }

@@ -46,9 +46,11 @@ struct CIDR: ExpressibleByArgument, Sendable {
             bits = 32
         } else if inet_pton(AF_INET6, String(text), &v6) == 1 {
             (address, bits) = withUnsafeBytes(of: &v6) {
-                (Address(
-                    high: UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
-                    low: UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))), 128)
+                (
+                    Address(
+                        high: UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
+                        low: UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))), 128
+                )
             }
         } else {
             return nil
@@ -66,9 +68,11 @@ struct LiveOptions: ParsableArguments {
     @Option(help: "text for people, json for JSON Lines.")
     var format: Format?
 
-    @Option(name: [.short, .long], help: ArgumentHelp(
-        "Where the records go, as JSON Lines (created mode 0600); text still goes to the terminal.",
-        valueName: "path"))
+    @Option(
+        name: [.short, .long],
+        help: ArgumentHelp(
+            "Where the records go, as JSON Lines (created mode 0600); text still goes to the terminal.",
+            valueName: "path"))
     var output: String?
 
     @Flag(help: "Every step of each handshake: `step` records (json), a ladder (text).")
@@ -107,9 +111,10 @@ struct LiveOptions: ParsableArguments {
     @Option(help: "Only this end's view: client or server.")
     var side: Side?
 
-    @Option(help: ArgumentHelp(
-        "Only handshakes that ended so: mptcp, fallback, refused, reset, timeout, aborted.",
-        valueName: "list"))
+    @Option(
+        help: ArgumentHelp(
+            "Only handshakes that ended so: mptcp, fallback, refused, reset, timeout, aborted.",
+            valueName: "list"))
     var outcome: Words<Outcome>?
 
     @Option(name: [.short, .long], help: "Stop after so many seconds.")
@@ -118,8 +123,9 @@ struct LiveOptions: ParsableArguments {
     @Option(name: [.short, .long], help: "Stop after so many handshakes and joins were written.")
     var count: UInt64?
 
-    @Option(help: ArgumentHelp(
-        "Exit status 1 if one was seen: fallback, anomaly, lost, difference.", valueName: "list"))
+    @Option(
+        help: ArgumentHelp(
+            "Exit status 1 if one was seen: fallback, anomaly, lost, difference.", valueName: "list"))
     var failOn: Words<FailOn>?
 
     @Option(help: "How to attach: auto or tracepoint.")
@@ -128,8 +134,9 @@ struct LiveOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Size of the event buffer.", valueName: "bytes"))
     var bufferSize = 8 << 20
 
-    @Option(help: ArgumentHelp(
-        "Created once every hook is attached and the opening snapshot is done.", valueName: "path"))
+    @Option(
+        help: ArgumentHelp(
+            "Created once every hook is attached and the opening snapshot is done.", valueName: "path"))
     var readyFile: String?
 
     @Flag(help: "Handshakes that have nothing to do with MPTCP as well.")

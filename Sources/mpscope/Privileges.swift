@@ -9,7 +9,9 @@ enum Requirements {
     static let capabilities: [Capability] = [.bpf, .perfmon, .netAdmin, .sysAdmin]
 
     static func check(_ machine: Machine) throws -> CgroupMount {
-        let missing = capabilities.filter { machine.has($0) == false }
+        // CAP_SYS_ADMIN stands for the younger two as well, and before 5.8 there was no other.
+        let implied: [Capability] = machine.has(.sysAdmin) == true ? [.bpf, .perfmon] : []
+        let missing = capabilities.filter { machine.has($0) == false && !implied.contains($0) }
         if !missing.isEmpty {
             throw Failure(
                 "not privileged: tracing needs \(missing.map(\.name).joined(separator: ", ")); run it as root",

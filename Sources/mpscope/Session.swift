@@ -37,7 +37,8 @@ final class Session {
     init(_ options: LiveOptions, only: [NetworkNamespace]? = nil) throws {
         self.options = options
         var log = Logger(label: "mpscope", factory: { StreamLogHandler.standardError(label: $0) })
-        log.logLevel = getenv("MPSCOPE_LOG").flatMap { Logger.Level(rawValue: String(cString: $0)) } ?? .warning
+        log.logLevel =
+            getenv("MPSCOPE_LOG").flatMap { Logger.Level(rawValue: String(cString: $0)) } ?? .warning
         self.log = log
         machine = Machine.read()
         let cgroups = try Requirements.check(machine)

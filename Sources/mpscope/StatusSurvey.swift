@@ -81,7 +81,8 @@ struct StatusSurvey {
         self.stack = settings[own.inode]?.stack ?? settings.values.first?.stack ?? .none
         self.time = time
         self.namespaces = readable.compactMap { all[$0.inode] }
-        self.problems = problems
+        self.problems =
+            problems
             + Self.hidden(opening.snapshot, closed: closed, machine: machine, onlyOne: wanted != nil)
         if let mount = try? CgroupMount.find() {
             let lookup = CgroupLookup(mount)
@@ -97,7 +98,8 @@ struct StatusSurvey {
     ) -> [String] {
         var parts: [String] = []
         if machine.has(.sysPtrace) != true {
-            let unowned = snapshot.listeners.count { $0.owner == nil }
+            let unowned =
+                snapshot.listeners.count { $0.owner == nil }
                 + snapshot.connections.count { $0.owner == nil }
             if unowned > 0 {
                 parts.append("the processes of \(unowned) \(unowned == 1 ? "socket" : "sockets")")

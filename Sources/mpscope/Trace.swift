@@ -17,8 +17,10 @@ struct Trace: ParsableCommand {
 
     @OptionGroup var options: LiveOptions
 
-    @Argument(parsing: .postTerminator, help: ArgumentHelp(
-        "Started once every hook is attached; the trace stops when it ends.", valueName: "command"))
+    @Argument(
+        parsing: .postTerminator,
+        help: ArgumentHelp(
+            "Started once every hook is attached; the trace stops when it ends.", valueName: "command"))
     var command: [String] = []
 
     func run() throws {

@@ -14,6 +14,7 @@ import argparse
 import ctypes
 import fcntl
 import os
+import random
 import re
 import shutil
 import signal
@@ -123,30 +124,25 @@ def fdinfo(pid):
 # ---------------------------------------------------------------- the load
 
 class Load:
+    """The connections. Others may use MPTCP meanwhile: they are known by the listener's port."""
+
     def __init__(self, count):
         self.count = count
+        self.port = 0
 
     def run(self):
-        """Connections a second, and the inode of the namespace they were made in."""
-        own = os.stat("/proc/self/ns/net").st_ino
-        process = start([PROGRAM, "__actor", "churn", "--count", str(self.count), "--new-netns", "1"],
+        """Connections a second."""
+        self.port = random.randrange(10_000, 30_000)
+        process = start([PROGRAM, "__actor", "churn", "--count", str(self.count), "--new-netns", "1",
+                         "--port", str(self.port)],
                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        netns = own
-        while netns == own and process.poll() is None:
-            try:
-                netns = os.stat(f"/proc/{process.pid}/ns/net").st_ino
-            except OSError:
-                break
         said = process.stdout.read()
         process.stdout.close()
-        if process.returncode is None:
-            finish(process, number=None, patience=120)
-        else:
-            running.remove(process)
+        finish(process, number=None, patience=120)
         found = dict(re.findall(r"(\w+)=(\d+)", said))
         if int(found.get("connections", 0)) != self.count:
             raise Problem(f"the load failed: {said.strip() or process.returncode}")
-        return int(found["per_second"]), netns
+        return int(found["per_second"])
 
 
 # ---------------------------------------------------------------- who traces it
@@ -180,7 +176,7 @@ class Contender:
         time.sleep(self.settle)
         return process
 
-    def count(self, load, netns):
+    def count(self, load):
         """(what it told, what it says that it lost)"""
         text = self.output.read_bytes()
         lost = sum(int(n) for n in re.findall(rb"Lost (\d+)", text + self.errors.read_bytes()))
@@ -197,13 +193,12 @@ class Mpscope(Contender):
         return [PROGRAM, "trace", "--format", "json", "-o", self.output, "--ready-file", self.ready,
                 *(["--steps"] if self.steps else [])]
 
-    def count(self, load, netns):
+    def count(self, load):
         sides = {b"client": 0, b"server": 0}
-        lines, mark, summary = 0, b'"netns":%d,' % netns, None
+        lines, mark, summary = 0, b'"port":%d}' % load.port, None
         with self.output.open("rb") as file:
             for line in file:
                 lines += 1
-                # Others may use MPTCP as well: only the load's own namespace counts.
                 if b'"type":"handshake"' in line:
                     if mark in line and b'"outcome":"mptcp"' in line:
                         found = re.search(rb'"side":"(client|server)"', line)
@@ -231,7 +226,7 @@ class Floor(Contender):
         return [FLOOR, "--object", OBJECT, "--ready-file", self.ready,
                 *(["--steps"] if self.steps else []), *(["--json", self.lines] if self.json else [])]
 
-    def count(self, load, netns):
+    def count(self, load):
         found = re.match(r"events=(\d+) lost=(\d+)", self.output.read_text())
         if not found:
             raise Problem(f"{self.name}: {self.errors.read_text().strip()}")
@@ -281,14 +276,14 @@ def run_rounds(contenders, load, rounds):
             progress(f"round {number + 1}/{rounds}: {contender.name if contender else 'untraced'}")
             wait_until_quiet()
             if contender is None:
-                plain.append(load.run()[0])
+                plain.append(load.run())
                 continue
             process = contender.attach()
             before = cpu_seconds(process.pid)
-            rate, netns = load.run()
+            rate = load.run()
             peak, own = memory(process.pid)
             usage = finish(process)
-            told, lost = contender.count(load, netns)
+            told, lost = contender.count(load)
             result = series[contender.name]
             rates[contender.name] = rate
             result.cpu.append(usage.ru_utime + usage.ru_stime - before)

@@ -44,9 +44,10 @@ import Testing
     @Test func whatWasNeverSeenToBeginIsNotGuessed() {
         var tracker = Tracker()
         var walk = Walk()
-        #expect(tracker.feed([
-            walk.synackIn(), walk.synackOut(), walk.ackIn(), walk.subflowClosed(), walk.mskClosed(),
-        ]).isEmpty)
+        #expect(
+            tracker.feed([
+                walk.synackIn(), walk.synackOut(), walk.ackIn(), walk.subflowClosed(), walk.mskClosed(),
+            ]).isEmpty)
     }
 
     @Test func aHandshakeThatBeganBeforeTheTraceHasNoTimings() {
@@ -125,7 +126,8 @@ import Testing
         #expect(found.losses.map(\.count) == [90])
         #expect(found.losses.map(\.reason) == [.tableFull])
         // A real one gets through all the same.
-        #expect(tracker.feed([walk.synIn(), walk.synackOut(), walk.childEstablished(true)])
-            .handshakes.map(\.outcome) == [.mptcp])
+        #expect(
+            tracker.feed([walk.synIn(), walk.synackOut(), walk.childEstablished(true)])
+                .handshakes.map(\.outcome) == [.mptcp])
     }
 }

@@ -42,9 +42,11 @@ import Testing
             walk.connect(), walk.synOut(), walk.synackIn(), walk.subflowEstablished(), walk.verdict(true),
             walk.subflowClosed(), walk.mskClosed(),
         ])
-        #expect(found.steps.map(\.to) == [
-            .synSent, .synSent, .synackReceived, .tcpEstablished, .mptcpEstablished, .subflowClosed, .closed,
-        ])
+        #expect(
+            found.steps.map(\.to) == [
+                .synSent, .synSent, .synackReceived, .tcpEstablished, .mptcpEstablished, .subflowClosed,
+                .closed,
+            ])
         expectChain(found.steps)
         #expect(found.handshakes.map(\.outcome) == [.mptcp])
         #expect(found.closes.count == 1)
@@ -58,9 +60,11 @@ import Testing
             walk.listen(), walk.synIn(), walk.synackOut(), walk.ackIn(), walk.accepted(),
             walk.childEstablished(true), walk.childClosed(.mptcpSocket), walk.childMskClosed(),
         ])
-        #expect(found.steps.dropFirst().map(\.to) == [
-            .synReceived, .synackSent, .ackReceived, .accepted, .mptcpEstablished, .subflowClosed, .closed,
-        ])
+        #expect(
+            found.steps.dropFirst().map(\.to) == [
+                .synReceived, .synackSent, .ackReceived, .accepted, .mptcpEstablished, .subflowClosed,
+                .closed,
+            ])
         expectChain(Array(found.steps.dropFirst()))
         #expect(found.handshakes.map(\.outcome) == [.mptcp])
         #expect(found.handshakes.first?.listener == found.listeners.first?.listener)

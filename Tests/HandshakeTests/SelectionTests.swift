@@ -53,14 +53,16 @@ import Testing
         #expect(select { $0.localPort = 443 }.handshakes.isEmpty)
         #expect(select { $0.remotePort = 443 }.handshakes.count == 2)
         #expect(select { $0.family = 6 }.handshakes.isEmpty)
-        #expect(select {
-            $0.address = Address(v4: 0x0a00_0000)
-            $0.prefixLength = 96 + 8
-        }.handshakes.count == 2)
-        #expect(select {
-            $0.address = Address(v4: 0x0b00_0000)
-            $0.prefixLength = 96 + 8
-        }.handshakes.isEmpty)
+        #expect(
+            select {
+                $0.address = Address(v4: 0x0a00_0000)
+                $0.prefixLength = 96 + 8
+            }.handshakes.count == 2)
+        #expect(
+            select {
+                $0.address = Address(v4: 0x0b00_0000)
+                $0.prefixLength = 96 + 8
+            }.handshakes.isEmpty)
         #expect(select { $0.namespaces = [78] }.isEmpty)
     }
 

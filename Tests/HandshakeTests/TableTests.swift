@@ -25,7 +25,8 @@ import Testing
     }
 
     @Test func documentIsTheTable() throws {
-        let path = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined()
+        let path =
+            #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined()
             + "/docs/state-machine.md"
         let file = try #require(fopen(path, "r"), "no \(path)")
         defer { fclose(file) }

@@ -60,8 +60,8 @@ extension Live {
             let program = try Program.path()
             let script = """
                 set -o pipefail
-                "$0" trace --format json --duration 10 --ready-file "$1/ready" | head -1 > "$1/first" &
-                while ! [ -s "$1/first" ] || ! [ -e "$1/ready" ]; do read -r -t 0.01 < "$1/fifo" || :; done
+                "$0" trace --format json --duration 10 | head -1 > "$1/first" &
+                while ! [ -s "$1/first" ]; do read -r -t 0.01 < "$1/fifo" || :; done
                 "$0" __actor churn --new-netns 1 --count 10 > /dev/null
                 wait $!
                 """

@@ -52,9 +52,10 @@ private struct Server: ~Copyable {
     private let address: SocketAddress
 
     init(_ port: UInt16, _ number: CInt) throws(ScenarioError) {
-        address = try SocketAddress("127.0.0.1", port: port)
-        listener = Descriptor(
-            owning: try ActorSocket.listener(address, number, dual: false, backlog: 4))
+        let address = try SocketAddress("127.0.0.1", port: port)
+        let raw = try ActorSocket.listener(address, number, dual: false, backlog: 4)
+        self.address = address
+        listener = Descriptor(owning: raw)
     }
 
     /// A connection that carries a byte each way, so that both ends have made up their minds.

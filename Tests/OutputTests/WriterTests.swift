@@ -84,11 +84,13 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        (0, "0 µs"), (999, "0 µs"), (999_999, "999 µs"), (1_000_000, "1.00 ms"), (9_999_999, "9.99 ms"),
-        (10_000_000, "10.0 ms"), (123_456_789, "123 ms"), (999_999_999, "999 ms"), (1_000_000_000, "1.00 s"),
-        (59_990_000_000, "59.9 s"), (3_600_000_000_000, "3600 s"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0 µs"), (999, "0 µs"), (999_999, "999 µs"), (1_000_000, "1.00 ms"), (9_999_999, "9.99 ms"),
+            (10_000_000, "10.0 ms"), (123_456_789, "123 ms"), (999_999_999, "999 ms"),
+            (1_000_000_000, "1.00 s"),
+            (59_990_000_000, "59.9 s"), (3_600_000_000_000, "3600 s"),
+        ] as [(UInt64, String)])
     func spans(ns: UInt64, wanted: String) {
         #expect(text { $0.append(span: ns) } == wanted)
     }
@@ -99,7 +101,8 @@ import Testing
             (0..<Int(dice.any() % 17)).map { _ in
                 // UTF-8 leads and continuations often, so that real characters come up.
                 dice.any() & 3 == 0
-                    ? UInt8(0xc2 + dice.any() % 0x33) : dice.any() & 1 == 0
+                    ? UInt8(0xc2 + dice.any() % 0x33)
+                    : dice.any() & 1 == 0
                         ? UInt8(0x80 + dice.any() % 0x40) : UInt8(1 + dice.any() % 255)
             }
         }

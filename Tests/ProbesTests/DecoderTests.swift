@@ -52,7 +52,8 @@ import Testing
         for _ in 0..<20_000 {
             var event = try #require(events.randomElement())
             for _ in 0..<Int.random(in: 1...20, using: &generator) {
-                event[Int.random(in: 0..<event.count, using: &generator)] = .random(in: 0...255, using: &generator)
+                event[Int.random(in: 0..<event.count, using: &generator)] = .random(
+                    in: 0...255, using: &generator)
             }
             if case .success(let observation) = decode(event) { tracker.take(observation) }
         }

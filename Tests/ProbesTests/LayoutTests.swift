@@ -67,13 +67,16 @@ import Testing
     @Test func owner() throws {
         let (offsets, size) = try members("mps_owner")
         #expect(size == MemoryLayout<mps_owner>.size)
-        #expect(offsets == [
-            "pid": MemoryLayout<mps_owner>.offset(of: \.pid), "tid": MemoryLayout<mps_owner>.offset(of: \.tid),
-            "uid": MemoryLayout<mps_owner>.offset(of: \.uid),
-            "inode": MemoryLayout<mps_owner>.offset(of: \.inode),
-            "cgroup": MemoryLayout<mps_owner>.offset(of: \.cgroup),
-            "comm": MemoryLayout<mps_owner>.offset(of: \.comm),
-        ].compactMapValues { $0 })
+        #expect(
+            offsets
+                == [
+                    "pid": MemoryLayout<mps_owner>.offset(of: \.pid),
+                    "tid": MemoryLayout<mps_owner>.offset(of: \.tid),
+                    "uid": MemoryLayout<mps_owner>.offset(of: \.uid),
+                    "inode": MemoryLayout<mps_owner>.offset(of: \.inode),
+                    "cgroup": MemoryLayout<mps_owner>.offset(of: \.cgroup),
+                    "comm": MemoryLayout<mps_owner>.offset(of: \.comm),
+                ].compactMapValues { $0 })
         let owned = try members("mps_owned_event")
         #expect(owned.size == MemoryLayout<mps_owned_event>.size)
         #expect(owned.offsets == ["event": 0, "owner": MemoryLayout<mps_event>.size])
