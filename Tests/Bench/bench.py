@@ -284,6 +284,8 @@ def run_rounds(contenders, load, rounds):
             peak, own = memory(process.pid)
             usage = finish(process)
             told, lost = contender.count(load)
+            if told < load.count:
+                raise Problem(f"{contender.name} told {told} events of {load.count} connections")
             result = series[contender.name]
             rates[contender.name] = rate
             result.cpu.append(usage.ru_utime + usage.ru_stime - before)
@@ -431,7 +433,8 @@ def print_starts(contenders, times):
 
 
 def build_floor():
-    if FLOOR.exists() and FLOOR.stat().st_mtime > max(p.stat().st_mtime for p in (FLOOR_SOURCE, OBJECT)):
+    if FLOOR.exists() and FLOOR.stat().st_mtime > max(
+            path.stat().st_mtime for path in (FLOOR_SOURCE, OBJECT, ROOT / "bpf/event.h")):
         return
     FLOOR.parent.mkdir(parents=True, exist_ok=True)
     compiler = shutil.which("gcc") or shutil.which("clang") or "cc"

@@ -153,20 +153,25 @@ static void attach(struct bpf_object *object, _Bool steps)
 	close(cgroup);
 }
 
-/* Events that the ring had no room for. */
-static uint64_t count_lost(struct bpf_object *object)
+/* The variables of the loaded programs, shared with them. */
+static char *map_variables(struct bpf_object *object)
 {
 	struct bpf_map *map = map_of_section(object, ".bss");
-	const struct mps_counter *counters;
-	uint64_t lost = 0;
+	void *memory;
 	size_t size;
-	const void *memory;
 
 	bpf_map__initial_value(map, &size);
-	memory = mmap(0, size, PROT_READ, MAP_SHARED, bpf_map__fd(map), 0);
+	memory = mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 	if (memory == MAP_FAILED)
 		fail("mmap: %s", strerror(errno));
-	counters = (const void *)((const char *)memory + offset_of(object, ".bss", "counters"));
+	return memory;
+}
+
+/* Events that the ring had no room for. */
+static uint64_t count_lost(const struct mps_counter *counters)
+{
+	uint64_t lost = 0;
+
 	for (int i = 0; i < MPS_MAX_CPUS * MPS_MAX_HOOKS; i++)
 		lost += counters[i].lost;
 	return lost;
@@ -188,7 +193,7 @@ int main(int argc, char **argv)
 	struct bpf_map *rodata;
 	struct pollfd waiting;
 	size_t size;
-	char *globals;
+	char *globals, *variables;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, 0)) != -1) {
@@ -227,6 +232,8 @@ int main(int argc, char **argv)
 	ring = ring_buffer__new(bpf_object__find_map_fd_by_name(object, "events"), take, 0, 0);
 	if (!ring)
 		fail("ring_buffer__new: %s", strerror(errno));
+	variables = map_variables(object);
+	*(volatile mps_u32 *)(variables + offset_of(object, ".bss", "tracing")) = 1;
 	if (ready) {
 		int descriptor = open(ready, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
@@ -245,6 +252,7 @@ int main(int argc, char **argv)
 	ring_buffer__consume(ring);
 	if (json && fclose(json))
 		fail("cannot write %s: %s", output, strerror(errno));
-	printf("events=%" PRIu64 " lost=%" PRIu64 "\n", taken, count_lost(object));
+	printf("events=%" PRIu64 " lost=%" PRIu64 "\n", taken, 
+	       count_lost((const void *)(variables + offset_of(object, ".bss", "counters"))));
 	return 0;
 }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
-
 /// A value of a record.
 enum JSON: Hashable, Sendable {
     case text(String)
@@ -9,33 +7,6 @@ enum JSON: Hashable, Sendable {
     case flag(Bool)
     case list([JSON])
     case object([String: JSON])
-
-    fileprivate init(_ any: Any) throws(Trouble) {
-        switch any {
-        case let text as String: self = .text(text)
-        case let list as [Any]:
-            var values: [JSON] = []
-            for value in list { values.append(try JSON(value)) }
-            self = .list(values)
-        case let object as [String: Any]: self = .object(try Self.members(object))
-        case let number as NSNumber:
-            // JSONSerialization keeps true and false as a C bool.
-            if String(cString: number.objCType) == "c" {
-                self = .flag(number.boolValue)
-            } else if let value = Int(exactly: number) {
-                self = .number(value)
-            } else {
-                throw Trouble("\(number) is no integer")
-            }
-        default: throw Trouble("\(any) has no place in a record")
-        }
-    }
-
-    fileprivate static func members(_ object: [String: Any]) throws(Trouble) -> [String: JSON] {
-        var members: [String: JSON] = [:]
-        for (key, value) in object { members[key] = try JSON(value) }
-        return members
-    }
 }
 
 /// An address and a port, as records have them.
@@ -50,13 +21,10 @@ struct Place: Hashable, Sendable, CustomStringConvertible {
 struct Line: Hashable, Sendable {
     let fields: [String: JSON]
 
-    init(_ bytes: some Sequence<UInt8>) throws(Trouble) {
-        let object: Any
-        do { object = try JSONSerialization.jsonObject(with: Data(bytes)) } catch {
-            throw Trouble("\(error): \(String(decoding: Array(bytes), as: UTF8.self))")
-        }
-        guard let members = object as? [String: Any] else { throw Trouble("a line is no object") }
-        fields = try JSON.members(members)
+    init(_ bytes: ArraySlice<UInt8>) throws(Trouble) {
+        guard let value = bytes.withUnsafeBytes({ JSONReader.value(of: $0) }), case .object(let members) = value
+        else { throw Trouble("no JSON object: \(String(decoding: bytes, as: UTF8.self))") }
+        fields = members
     }
 
     /// All lines of a file; the last must end, too.

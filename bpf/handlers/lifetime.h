@@ -13,7 +13,12 @@ static __always_inline int mps_on_socket(struct bpf_sock *sk, __u32 kind, __u32 
 	struct mps_sock_copy copy;
 	__u32 netns;
 
-	if (sk->protocol != IPPROTO_MPTCP || mps_is_self() || mps_copy_sock(&copy, msk))
+	if (sk->protocol != IPPROTO_MPTCP || mps_is_self())
+		return 1;
+	/* Let go without ever having connected or listened: any other's end is a change of state. */
+	if (kind == MPS_SOCKET_RELEASED && (sk->state != TCP_CLOSE || sk->dst_port))
+		return 1;
+	if (mps_copy_sock(&copy, msk))
 		return 1;
 	netns = mps_netns(&copy);
 	if (!mps_netns_wanted(netns) || config.side == MPS_SIDE_SERVER)

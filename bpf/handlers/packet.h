@@ -23,64 +23,57 @@ struct mps_packet {
 	__u32 token;
 };
 
+/* The options of a TCP header, and as many zeros as reading behind the last one needs. */
+struct mps_options {
+	__u8 bytes[64];
+} __attribute__((aligned(8)));
+
 /* Keeps the compiler from proving, and so removing, a bound that the verifier can't see. */
 #define mps_opaque(variable) asm volatile("" : "+r"(variable))
 
 /*
- * The MPTCP option among the `length` bytes at `options` (RFC 8684, sections 3.1 and 3.2).
- * `at` is masked in every round, so that the verifier meets the same state again and stops
- * there instead of following each combination of options.
+ * The MPTCP option among `options` (RFC 8684, sections 3.1 and 3.2); zeros end them. A copy,
+ * because the verifier follows a place in a packet through each combination of options, but
+ * forgets what a place in a copy was once it is masked.
  */
-static __always_inline void mps_parse_option(struct mps_packet *p, const __u8 *options, __u32 length,
-					     const void *end)
+static __always_inline void mps_parse_option(struct mps_packet *p, const struct mps_options *options)
 {
+	const __u8 *o = options->bytes;
 	__u32 at = 0;
 
 	p->option = MPS_OPTION_NONE;
 	p->version = 0xff;
 	for (int i = 0; i < 40; i++) {
-		const __u8 *o;
-		__u8 kind, size;
+		__u32 kind, size;
 
 		mps_opaque(at);
 		at &= 63;
-		/* Every MPTCP option has at least three bytes, of use to us four. */
-		if (at + 4 > length)
+		if (at > 36)
 			return;
-		o = options + at;
-		if ((const void *)(o + 4) > end)
-			return;
-		kind = o[0];
+		kind = o[at];
 		if (kind == 0)
-			return;
-		if (kind == 1) {
-			at++;
-			continue;
-		}
-		size = o[1];
-		if (size < 2)
 			return;
 		if (kind == TCPOPT_MPTCP)
 			break;
-		at += size;
-		if (at > 40)
+		size = kind == 1 ? 1 : o[at + 1];
+		if (size < 2 && kind != 1)
 			return;
+		at += size;
 	}
 	mps_opaque(at);
 	at &= 63;
-	options += at;
-	if ((const void *)(options + 4) > end || options[0] != TCPOPT_MPTCP || options[1] < 3)
+	if (at > 36 || o[at] != TCPOPT_MPTCP || o[at + 1] < 3)
 		return;
-	p->option = options[2] >> 4;
-	p->flags = options[3];
+	p->option = o[at + 2] >> 4;
+	p->flags = o[at + 3];
 	if (p->option == MPS_OPTION_MP_CAPABLE) {
-		p->version = options[2] & 0xf;
+		p->version = o[at + 2] & 0xf;
 	} else if (p->option == MPS_OPTION_MP_JOIN) {
-		p->flags = options[2] & 0xf;
-		p->address_id = options[3];
-		if (options[1] == 12 && (const void *)(options + 8) <= end)
-			p->token = (__u32)options[4] << 24 | (__u32)options[5] << 16 |
-				   (__u32)options[6] << 8 | options[7];
+		p->flags = o[at + 2] & 0xf;
+		p->address_id = o[at + 3];
+		if (o[at + 1] == 12)
+			p->token = (__u32)o[at + 4] << 24 | (__u32)o[at + 5] << 16 |
+				   (__u32)o[at + 6] << 8 | o[at + 7];
 	}
 }
 
@@ -92,6 +85,7 @@ static __always_inline __u32 mps_parse_packet(struct __sk_buff *skb, struct mps_
 					      _Bool third_ack)
 {
 	const __u8 *data = (const __u8 *)(long)skb->data;
+	struct mps_options options = {};
 	const void *end = (const void *)(long)skb->data_end;
 	__u8 *from = egress ? p->t.local : p->t.remote, *to = egress ? p->t.remote : p->t.local;
 	__u32 flags, offset, length, kind;
@@ -132,7 +126,12 @@ static __always_inline __u32 mps_parse_packet(struct __sk_buff *skb, struct mps_
 	p->address_id = 0xff;
 	p->token = 0;
 	p->flags = 0;
-	mps_parse_option(p, tcp + 20, length, end);
+	/* Where the verifier forgot its bound; it wants one that is plain to see. */
+	mps_opaque(length);
+	length &= 63;
+	if (length && bpf_skb_load_bytes(skb, offset + 20, options.bytes, length))
+		return 0;
+	mps_parse_option(p, &options);
 	return flags;
 }
 
@@ -156,7 +155,7 @@ static __always_inline void mps_send_packet(const struct mps_packet *p, struct s
 		e->listener = (__u64)sk;
 	else
 		e->ssk = (__u64)sk;
-	e->cookie = mps_read_cookie(sk);
+	e->cookie = sk->__sk_common.skc_cookie.counter;
 	mps_submit(e);
 }
 
@@ -164,7 +163,7 @@ static __always_inline void mps_send_packet(const struct mps_packet *p, struct s
 static __always_inline int mps_on_packet_out(struct __sk_buff *skb)
 {
 	struct mps_packet p = {};
-	struct mps_sock_copy copy;
+	struct tcp_sock *tp;
 	_Bool is_mptcp, synack;
 	struct sock *sk;
 	__u32 flags;
@@ -175,11 +174,12 @@ static __always_inline int mps_on_packet_out(struct __sk_buff *skb)
 	synack = flags & TCP_FLAG_ACK;
 	if (!synack && !config.steps)
 		return 1;
-	sk = mps_skb_sock(skb);
-	if (!sk || mps_copy_sock(&copy, sk) || mps_protocol(sk) != IPPROTO_TCP)
+	tp = mps_skb_tcp(skb);
+	if (!tp)
 		return 1;
-	is_mptcp = mps_is_mptcp(sk);
-	p.t.netns = mps_netns(&copy);
+	sk = &tp->inet_conn.icsk_inet.sk;
+	is_mptcp = tp->is_mptcp;
+	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;
 	if (!mps_wanted(&p.t, synack ? MPS_SIDE_SERVER : MPS_SIDE_CLIENT))
 		return 1;
 	if (synack) {
@@ -195,7 +195,7 @@ static __always_inline int mps_on_packet_out(struct __sk_buff *skb)
 static __always_inline int mps_on_packet_in(struct __sk_buff *skb)
 {
 	struct mps_packet p = {};
-	struct mps_sock_copy copy;
+	struct tcp_sock *tp;
 	struct bpf_sock *full;
 	_Bool is_mptcp, bare;
 	struct sock *sk;
@@ -206,21 +206,20 @@ static __always_inline int mps_on_packet_in(struct __sk_buff *skb)
 	bare = 0;
 	if (config.steps) {
 		full = skb->sk;
-		if (full)
-			full = bpf_sk_fullsock(full);
 		bare = full && full->state == TCP_LISTEN;
 	}
 	flags = mps_parse_packet(skb, &p, 0, bare);
 	if (!flags)
 		return 1;
-	sk = mps_skb_sock(skb);
-	if (!sk || mps_copy_sock(&copy, sk) || mps_protocol(sk) != IPPROTO_TCP)
+	tp = mps_skb_tcp(skb);
+	if (!tp)
 		return 1;
-	state = MPS_FROM(&copy, sock_common, skc_state, __u8);
+	sk = &tp->inet_conn.icsk_inet.sk;
+	state = sk->__sk_common.skc_state;
 	if (state != TCP_LISTEN && state != TCP_SYN_SENT)
 		return 1;
-	is_mptcp = mps_is_mptcp(sk);
-	p.t.netns = mps_netns(&copy);
+	is_mptcp = tp->is_mptcp;
+	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;
 	if (!mps_wanted(&p.t, state == TCP_LISTEN ? MPS_SIDE_SERVER : MPS_SIDE_CLIENT))
 		return 1;
 	if (state == TCP_SYN_SENT) {

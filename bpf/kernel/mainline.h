@@ -134,10 +134,6 @@ struct mptcp_subflow_context {
 	struct sock *conn;
 };
 
-struct sk_buff {
-	struct sock *sk;
-};
-
 #pragma clang attribute pop
 
 /*
@@ -208,13 +204,15 @@ static __always_inline __u32 mps_inode(struct sock *sk)
 	return BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino);
 }
 
-/* A context program gets the kernel's own skb; `__sk_buff` only renames its fields. */
-static __always_inline struct sock *mps_skb_sock(struct __sk_buff *skb)
+/*
+ * The socket of a packet, if it is a whole one and TCP's; the verifier knows what it is
+ * (bpf_skc_to_tcp_sock, 5.9), so that its fields are read without a helper.
+ */
+static __always_inline struct tcp_sock *mps_skb_tcp(struct __sk_buff *skb)
 {
-	struct sock *sk = 0;
+	struct bpf_sock *sk = skb->sk;
 
-	bpf_probe_read_kernel(&sk, sizeof(sk), (void *)skb + MPS_OFFSET(sk_buff, sk));
-	return sk;
+	return sk ? bpf_skc_to_tcp_sock(sk) : 0;
 }
 
 #endif
