@@ -318,6 +318,12 @@ public struct Tracker {
             (to, verdict) = Self.whatItMeans(observation, from)
             diverged = connections[index].lossesBefore == losses
         }
+        if connections[index].lossesBefore != losses, observation.step == .closed,
+            observation.facts.isDisjoint(with: [.refused, .timedOut, .connectionReset, .otherError]),
+            case .decide = verdict {
+            // Why it never got further may have been in what was lost.
+            verdict = .decide(.aborted, .notFollowed)
+        }
         connections[index].state = to
         if options.steps || diverged { writeStep(observation, index, from, to) }
         if diverged { writeDivergence(observation, index, from) }
@@ -423,8 +429,11 @@ public struct Tracker {
         record.listener = connection.listener
         record.token = connection.token
         record.remoteToken = connection.remoteToken
-        record.mptcpVersion = connection.mptcpVersion
-        record.checksum = outcome == .mptcp ? connection.checksum : nil
+        // What was agreed; of an attempt that failed, only what was asked for is known.
+        if outcome == .mptcp {
+            record.mptcpVersion = connection.mptcpVersion
+            record.checksum = connection.checksum
+        }
         record.timings = Self.timings(connection, until: observation.time)
         record.synRetransmits = connection.retransmitsKnown ? connection.synRetransmits : nil
         records.append(.handshake(record))
@@ -508,6 +517,10 @@ public struct Tracker {
         if listeners.isFull {
             evicted += 1
             return
+        }
+        // Its MPTCP socket was made for this, not to connect.
+        if let made = connections.msk(observation.msk), connections[made].state == .created {
+            connections.remove(made)
         }
         lastListener += 1
         let mptcp = observation.facts.contains(.mptcpSocket)

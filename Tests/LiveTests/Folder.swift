@@ -47,7 +47,9 @@ enum File {
         }
     }
 
-    static func text(_ path: String) throws(Trouble) -> String { String(decoding: try bytes(path), as: UTF8.self) }
+    static func text(_ path: String) throws(Trouble) -> String {
+        String(decoding: try bytes(path), as: UTF8.self)
+    }
 
     /// Creates an empty file to write into.
     static func create(_ path: String, _ mode: mode_t = 0o600) throws(Trouble) -> Int32 {

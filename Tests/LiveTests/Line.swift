@@ -22,8 +22,10 @@ struct Line: Hashable, Sendable {
     let fields: [String: JSON]
 
     init(_ bytes: ArraySlice<UInt8>) throws(Trouble) {
-        guard let value = bytes.withUnsafeBytes({ JSONReader.value(of: $0) }), case .object(let members) = value
-        else { throw Trouble("no JSON object: \(String(decoding: bytes, as: UTF8.self))") }
+        let value = bytes.withUnsafeBytes { JSONReader.value(of: $0) }
+        guard case .object(let members)? = value else {
+            throw Trouble("no JSON object: \(String(decoding: bytes, as: UTF8.self))")
+        }
         fields = members
     }
 

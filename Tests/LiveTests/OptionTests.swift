@@ -35,7 +35,10 @@ extension Live {
             (["--addr", "10.77.0.0/16", "--side", "client"], ["27701 client", "27702 client"]),
             (["--addr", "192.0.2.1"], []),
             (["--netns", "CLIENT"], ["27701 client", "27702 client", "27703 client"]),
-            (["--netns", "/run/netns/SERVER"], ["27701 server", "27702 server", "27703 server", "27704 server"]),
+            (
+                ["--netns", "/run/netns/SERVER"],
+                ["27701 server", "27702 server", "27703 server", "27704 server"]
+            ),
             (["--netns", "SERVERINODE", "-6"], ["27703 server"]),
             (["--cgroup", "/"], Array(all)),
         ]

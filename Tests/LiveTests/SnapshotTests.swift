@@ -83,20 +83,21 @@ extension Live {
             for line in connections {
                 told.insert([
                     line.number("netns") == Int(here) ? "client" : "server", line.text("state") ?? "?",
-                    "\(line.end("local").map(\.description) ?? "")", "\(line.end("remote").map(\.description) ?? "")",
+                    line.end("local")?.description ?? "?", line.end("remote")?.description ?? "?",
                     "\(line.number("pid") ?? 0)", line.text("comm") ?? "?", "\(line.number("subflows") ?? 0)",
                 ])
             }
             #expect(connections.count == 3)
+            let (from, to) = ("\(clientText) \(oldPort)", "\(serverText) 27721")
+            let (fallenFrom, fallenTo) = ("\(clientText) \(fallenPort)", "\(serverText) 27722")
             #expect(told == [
-                ["client", "mptcp", "\(clientText) \(oldPort)", "\(serverText) 27721", "\(old.pid)", "mp-client", "1"],
-                ["server", "mptcp", "\(serverText) 27721", "\(clientText) \(oldPort)", "\(server.pid)", "mp-server", "1"],
-                ["client", "fallback", "\(clientText) \(fallenPort)", "\(serverText) 27722", "\(fallen.pid)",
-                    "mp-client", "1"],
+                ["client", "mptcp", from, to, "\(old.pid)", "mp-client", "1"],
+                ["server", "mptcp", to, from, "\(server.pid)", "mp-server", "1"],
+                ["client", "fallback", fallenFrom, fallenTo, "\(fallen.pid)", "mp-client", "1"],
             ])
             // Which side an end is can be told where its listener still is.
-            #expect(connections.filter { $0.number("netns") == Int(there) }.map { $0.text("side") } == ["server"])
-            #expect(connections.allSatisfy { $0.number("netns") == Int(there) || $0.text("side") != "server" })
+            #expect(file.of("connection", in: there).map { $0.text("side") } == ["server"])
+            #expect(file.of("connection", in: here).allSatisfy { $0.text("side") != "server" })
             // A token is this end's number; ss shows the same.
             for line in connections where line.text("state") == "mptcp" {
                 let side = line.number("netns") == Int(here) ? tokens.client : tokens.server
@@ -139,6 +140,52 @@ extension Live {
                 let file = try tracing.finish()
                 judge(acts, file)
             }
+        }
+
+        /// The SYN came before the trace, the third ACK while it runs: the rest of the handshake is
+        /// told, and nothing of it is called impossible.
+        @Test(arguments: [[], ["--steps"]]) func aHalfOpenHandshakeIsFollowed(_ options: [String]) throws {
+            let stage = try Stage(executable: try Program.path())
+            let there = stage.server.namespace
+            let dropped = """
+                table inet live {
+                  chain input {
+                    type filter hook input priority 0
+                    tcp dport 27723 tcp flags & (syn | ack) == ack drop
+                  }
+                }
+                """
+            try Tool.check("ip", ["netns", "exec", there.name, "nft", "-f", "-"], input: dropped)
+            var server = try Actors.server(stage.server, port: 27723)
+            _ = try server.expect(["ready"], interruptedBy: -1)
+            var client = try Actors.client(stage.client, to: stage.server.ipv4Text, port: 27723)
+            _ = try client.expect(["ready"], interruptedBy: -1)
+            client.tell("go")
+            // Its end is established, the server's can't be.
+            let deadline = Deadline()
+            while try Tool.check(
+                "ip", ["netns", "exec", stage.client.namespace.name, "ss", "-MnH", "state", "established"]
+            ).standardOutput.isEmpty {
+                if deadline.hasPassed { throw Trouble("the client did not connect") }
+            }
+            var tracing = try Tracing(options)
+            try tracing.awaitReady()
+            try Tool.check("ip", ["netns", "exec", there.name, "nft", "delete", "table", "inet", "live"])
+            _ = try client.expect(["connected"], interruptedBy: -1)
+            server.tell("close")
+            client.tell("close")
+            _ = try client.expect(["done"], interruptedBy: -1)
+            try client.finish()
+            try server.finish()
+            try stage.awaitSilence()
+            let file = try tracing.finish()
+            let handshakes = file.of("handshake", in: there.inode)
+            #expect(handshakes.map(\.verdict) == ["mptcp"])
+            #expect(handshakes.map { $0.number("pid") } == [Int(server.pid)])
+            #expect(file.of("anomaly", in: there.inode) == [])
+            let here = stage.client.namespace.inode
+            #expect(file.of("connection", in: here).map { $0.text("state") } == ["mptcp"])
+            #expect(file.of("handshake", in: here) == [])
         }
 
         private func judge(_ acts: [Act], _ file: TraceFile) {
