@@ -26,6 +26,9 @@ struct {
  */
 volatile __u32 tracing = 0;
 
+/* How many events were lost so far; each event carries it, so that a gap is seen where it is. */
+__u32 losses = 0;
+
 /* Never read: keeps the events' layout in the object's BTF, where a test holds it against Swift's. */
 struct mps_owned_event *layout_of_events = 0;
 
@@ -112,6 +115,7 @@ static __always_inline void *mps_reserve(__u64 size, __u32 kind, __u32 hook)
 	__sync_fetch_and_add(&counter->events, 1);
 	if (!e) {
 		__sync_fetch_and_add(&counter->lost, 1);
+		__sync_fetch_and_add(&losses, 1);
 		return 0;
 	}
 	__builtin_memset(e, 0, size);
@@ -119,6 +123,7 @@ static __always_inline void *mps_reserve(__u64 size, __u32 kind, __u32 hook)
 	e->kind = kind;
 	e->hook = hook;
 	e->cpu = bpf_get_smp_processor_id();
+	e->losses = losses;
 	e->time = bpf_ktime_get_ns();
 	e->option = MPS_OPTION_UNKNOWN;
 	e->mptcp_version = 0xff;

@@ -113,7 +113,7 @@ struct mps_event {
 	mps_u8 retransmits;  /* SYNs sent again, up to 255 */
 	mps_u8 local_id;     /* address ids of a join, 0xff not set */
 	mps_u8 remote_id;
-	mps_u32 reserved;    /* 0 */
+	mps_u32 losses;      /* how many events had been lost for want of room when this one was sent */
 };
 
 /* Only for events in which the running process is the owner. */
@@ -190,7 +190,7 @@ MPS_AT(mps_event, old_state, 108);
 MPS_AT(mps_event, option, 110);
 MPS_AT(mps_event, retransmits, 113);
 MPS_AT(mps_event, remote_id, 115);
-MPS_AT(mps_event, reserved, 116);
+MPS_AT(mps_event, losses, 116);
 _Static_assert(sizeof(struct mps_owner) == 40, "mps_owner");
 MPS_AT(mps_owner, inode, 12);
 MPS_AT(mps_owner, cgroup, 16);

@@ -100,6 +100,8 @@ public struct Observation: Sendable {
     public var remoteID: UInt8?
     public var backup: Bool?
     public var owner: Owner?
+    /// How many events the kernel had lost when this one was made; a rise means a gap before it.
+    public var losses: UInt32 = 0
 
     public init(time: UInt64, step: Step, hook: Hook, side: Side? = nil) {
         self.time = time

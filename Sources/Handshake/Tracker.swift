@@ -39,7 +39,9 @@ public struct Tracker {
     private var lastConnection: UInt64 = 0
     private var lastListener: UInt64 = 0
     private var lastAnomaly: UInt64 = 0
+    /// Rises with every gap.
     private var losses: UInt64 = 0
+    private var lossesSeen: UInt32 = 0
     private var evictedReported: UInt64 = 0
     private var divergences: [UInt32: Divergence] = [:]
 
@@ -123,6 +125,12 @@ public struct Tracker {
 
     /// Takes one observation.
     public mutating func take(_ observation: Observation) {
+        // The kernel lost something just before it. What is told of the loss may come earlier or
+        // later; here it is known exactly which handshakes may have holes.
+        if observation.losses != lossesSeen {
+            lossesSeen = observation.losses
+            losses &+= 1
+        }
         switch observation.step {
         case .listening:
             listenerOpened(observation)
@@ -318,7 +326,8 @@ public struct Tracker {
             (to, verdict) = Self.whatItMeans(observation, from)
             diverged = connections[index].lossesBefore == losses
         }
-        if connections[index].lossesBefore != losses, observation.step == .closed,
+        if connections[index].lossesBefore != losses,
+            observation.step == .closed || observation.step == .timer,
             observation.facts.isDisjoint(with: [.refused, .timedOut, .connectionReset, .otherError]),
             case .decide = verdict {
             // Why it never got further may have been in what was lost.

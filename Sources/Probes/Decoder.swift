@@ -33,6 +33,7 @@ public enum Decoder {
 
         var o = Observation(time: event.time, step: step, hook: hook, side: side)
         o.cpu = event.cpu
+        o.losses = event.losses
         o.socket = event.ssk
         o.msk = event.msk
         o.listener = event.listener

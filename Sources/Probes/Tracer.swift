@@ -22,7 +22,7 @@ public enum TracerError: Error, CustomStringConvertible, Sendable {
 
 /// The BPF programs, loaded and attached, and the stream of what they see.
 ///
-/// Single-threaded: `consume`, `losses` and `totals` belong to one thread.
+/// Single-threaded: all of it belongs to one thread.
 public struct Tracer: ~Copyable {
     public struct Options: Sendable {
         public var filters = Filters()
@@ -42,10 +42,9 @@ public struct Tracer: ~Copyable {
     private let ring: RingBuffer<EventReader>
     private let reader: EventReader
     private let links: Links
-    /// What `counters` looks into.
-    private let memory: BPFMemory
-    private var counters: LossCounters
-    /// Where in `memory` the programs look whether they shall send.
+    /// What did not come.
+    public let books: LossBooks
+    /// Where the programs look whether they shall send.
     private let switchPlace: Range<Int>
     private let programs: [(hook: Hook, program: BPFProgram)]
     /// What became of each hook.
@@ -118,10 +117,7 @@ public struct Tracer: ~Copyable {
             self.object = object
             self.ring = ring
             self.switchPlace = switchPlace
-            counters = LossCounters(
-                UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory.bytes)[place]),
-                cpus: BPFObject.possibleCPUs)
-            self.memory = memory
+            books = LossBooks(memory, at: place, of: programs)
         } catch {
             throw Self.explain(error)
         }
@@ -130,7 +126,7 @@ public struct Tracer: ~Copyable {
         self.programs = programs
         self.bufferSize = bufferSize
         self.links = links
-        memory.bytes.storeBytes(of: 1, toByteOffset: switchPlace.lowerBound, as: UInt32.self)
+        books.set(switchPlace, to: 1)
     }
 
     private static func explained<T: ~Copyable>(_ body: () throws(BPFError) -> T) throws(TracerError) -> T {
@@ -180,20 +176,11 @@ public struct Tracer: ~Copyable {
     /// Gives the bytes of every event to `tap` as well; they are valid during the call only.
     public func setTap(_ tap: ((UnsafeRawBufferPointer) -> Void)?) { reader.tap = tap }
 
-    /// What was lost since the last call, by hook and cause.
-    public mutating func losses(at time: UInt64, _ report: (LostRecord) -> Void) {
-        let programs = programs
-        counters.new(
-            at: time,
-            misses: { hook in programs.first { $0.hook == hook }?.program.recursionMisses ?? 0 }, report)
-    }
-
     /// Events that the programs saw, and of these such as came and such as did not. Whatever is
     /// still in the buffer is in neither.
     public var totals: (events: UInt64, delivered: UInt64, lost: UInt64) {
-        let (sent, full) = counters.totals()
-        let missed = programs.reduce(UInt64(0)) { $0 + $1.program.recursionMisses }
-        return (sent + missed, reader.delivered, full + missed)
+        let (events, lost) = books.totals()
+        return (events, reader.delivered, lost)
     }
 
     /// Events that came but were none of this version.
@@ -202,7 +189,7 @@ public struct Tracer: ~Copyable {
     /// From here on no program sends anything (one that runs on another CPU may still finish);
     /// what is in the buffer can still be read. The attachments end with this value.
     public func stop() {
-        memory.bytes.storeBytes(of: 0, toByteOffset: switchPlace.lowerBound, as: UInt32.self)
+        books.set(switchPlace, to: 0)
     }
 
     /// Nanoseconds and runs of each program, and the instructions that the verifier went

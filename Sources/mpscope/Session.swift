@@ -21,7 +21,10 @@ final class Session {
     private let stack = MptcpStack.mainline
     /// Whose socket tables are read at the beginning; nil: those of all that can be found then.
     private let namespaces: [NetworkNamespace]?
-    private var tracer: Tracer
+    private let tracer: Tracer
+    private let books: LossBooks
+    /// By the events themselves.
+    private var lossesSeen: UInt32 = 0
     private var tracker: Tracker
     private var selection: Selection
     private var outputs: Outputs
@@ -94,6 +97,7 @@ final class Session {
             case .notPossible(let text): throw Failure(text, .unavailable)
             }
         }
+        books = tracer.books
         var tracking = Tracker.Options()
         tracking.steps = options.steps
         tracking.allTcp = options.allTcp
@@ -149,7 +153,7 @@ final class Session {
         for problem in opening.problems { log.warning("\(problem)") }
         try outputs.begin(meta())
         tracker.begin(opening.snapshot, born: born)
-        for observation in born { tracker.take(observation) }
+        for observation in born { take(observation) }
         try deliver()
         try outputs.flush()
     }
@@ -187,9 +191,9 @@ final class Session {
 
     /// Takes what is there to the outputs.
     func pump() throws {
-        _ = try consume { [unowned self] in tracker.take($0) }
+        _ = try consume { [unowned self] in take($0) }
         let now = KernelClock.monotonic()
-        tracer.losses(at: now) { tracker.noteLoss($0) }
+        books.new(at: now) { tracker.noteLoss($0) }
         tracker.advance(to: now)
         try deliver()
         try outputs.flush()
@@ -201,13 +205,13 @@ final class Session {
         // A program may still be running on another CPU: its event comes, or is counted.
         var totals = tracer.totals
         for _ in 0..<200 {
-            _ = try consume { [unowned self] in tracker.take($0) }
+            _ = try consume { [unowned self] in take($0) }
             totals = tracer.totals
             if totals.events == totals.delivered + totals.lost { break }
             usleep(1000)
         }
         let now = KernelClock.monotonic()
-        tracer.losses(at: now) { tracker.noteLoss($0) }
+        books.new(at: now) { tracker.noteLoss($0) }
         tracker.finish(at: now)
         try deliver()
         var summary = outputs.tally.summary(time: now, events: totals.events, delivered: totals.delivered)
@@ -224,6 +228,15 @@ final class Session {
     }
 
     // MARK: parts of it
+
+    /// One observation to the mirror; a gap before it is told before it.
+    private func take(_ observation: Observation) {
+        if observation.losses != lossesSeen {
+            lossesSeen = observation.losses
+            books.new(at: observation.time) { tracker.noteLoss($0) }
+        }
+        tracker.take(observation)
+    }
 
     private func consume(_ take: @escaping (Observation) -> Void) throws -> Int {
         do throws(TracerError) {

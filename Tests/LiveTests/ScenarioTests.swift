@@ -106,10 +106,8 @@ private struct Seen {
             #expect(line.number("uid") == 0)
             #expect(line.number("listener") == listeners.first)
             let mptcp = line.text("outcome") == "mptcp"
-            if mptcp || side == .server {
-                let known = line.text("reason") != "syn_without_mptcp"
-                #expect(line.number("mptcp_version") == (known ? 1 : nil))
-            }
+            // What was agreed, where something was.
+            #expect(line.number("mptcp_version") == (mptcp ? 1 : nil))
             #expect((line.text("remote_token") != nil) == mptcp)
             if side == .client { #expect(line.text("token") != nil) }
             #expect(line.number("syn_retransmits") == (line.text("outcome") == "timeout" ? 1 : 0))

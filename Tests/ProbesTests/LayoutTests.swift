@@ -58,7 +58,7 @@ import Testing
             "retransmits": MemoryLayout<mps_event>.offset(of: \.retransmits),
             "local_id": MemoryLayout<mps_event>.offset(of: \.local_id),
             "remote_id": MemoryLayout<mps_event>.offset(of: \.remote_id),
-            "reserved": MemoryLayout<mps_event>.offset(of: \.reserved),
+            "losses": MemoryLayout<mps_event>.offset(of: \.losses),
         ]
         #expect(Set(offsets.keys) == Set(swift.keys))
         for (name, offset) in swift { #expect(offsets[name] == offset, "\(name)") }

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BPF
 import CEvent
 import Handshake
 
 /// The programs' own books of what they sent and what did not fit, mapped from the kernel.
-struct LossCounters {
+///
+/// Belongs to the thread that reads the events; it may be asked while events are being taken.
+public final class LossBooks {
+    /// What `counters` looks into.
+    private let memory: BPFMemory
     private let counters: UnsafeBufferPointer<mps_counter>
+    private let programs: [(hook: Hook, program: BPFProgram)]
     private let cpus: Int
     private var seen = [Seen](repeating: Seen(), count: Int(MPS_HOOK_COUNT.rawValue))
 
@@ -16,11 +22,25 @@ struct LossCounters {
     }
 
     /// - Parameters:
-    ///   - memory: the array `counters` of the BPF object.
-    ///   - cpus: how many CPUs the kernel may run on.
-    init(_ memory: UnsafeRawBufferPointer, cpus: Int) {
-        counters = memory.bindMemory(to: mps_counter.self)
-        self.cpus = min(cpus, Int(MPS_MAX_CPUS))
+    ///   - memory: the section that the array `counters` of the BPF object is in.
+    ///   - place: where in it.
+    ///   - programs: those whose skipped runs count as lost.
+    init(_ memory: consuming BPFMemory, at place: Range<Int>, of programs: [(hook: Hook, program: BPFProgram)]) {
+        counters = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory.bytes)[place])
+            .bindMemory(to: mps_counter.self)
+        self.memory = memory
+        self.programs = programs
+        cpus = min(BPFObject.possibleCPUs, Int(MPS_MAX_CPUS))
+    }
+
+    /// Sets a 32-bit variable of the programs.
+    func set(_ place: Range<Int>, to value: UInt32) {
+        memory.bytes.storeBytes(of: value, toByteOffset: place.lowerBound, as: UInt32.self)
+    }
+
+    /// How often the kernel skipped the program of a hook, because it was already running.
+    private func misses(_ hook: Hook) -> UInt64 {
+        programs.first { $0.hook == hook }?.program.recursionMisses ?? 0
     }
 
     private func sum(_ hook: Int) -> (events: UInt64, lost: UInt64, tableFull: UInt64) {
@@ -37,7 +57,7 @@ struct LossCounters {
         return result
     }
 
-    /// Everything the programs decided to send, and how much of it had no room.
+    /// Everything that the programs saw, and how much of it was not sent.
     func totals() -> (events: UInt64, lost: UInt64) {
         var events: UInt64 = 0
         var lost: UInt64 = 0
@@ -46,12 +66,13 @@ struct LossCounters {
             events &+= sum.events
             lost &+= sum.lost
         }
-        return (events, lost)
+        let missed = programs.reduce(UInt64(0)) { $0 + $1.program.recursionMisses }
+        return (events + missed, lost + missed)
     }
 
-    /// What was lost since the last call.
-    /// - Parameter misses: how often the kernel skipped the program of a hook so far.
-    mutating func new(at time: UInt64, misses: (Hook) -> UInt64, _ report: (LostRecord) -> Void) {
+    /// What was lost since the last call, by hook and cause.
+    /// - Parameter time: ns, CLOCK_MONOTONIC, that the records shall bear.
+    public func new(at time: UInt64, _ report: (LostRecord) -> Void) {
         for index in 0..<Int(MPS_HOOK_COUNT.rawValue) {
             guard let hook = Decoder.hook(UInt8(index)) else { continue }
             let sum = sum(index)
