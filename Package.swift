@@ -93,7 +93,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ProbesTests", dependencies: ["BPF", "CEvent", "CLibbpf", "Handshake", "Probes"],
-            swiftSettings: strict),
+            exclude: ["Recorded"], swiftSettings: strict),
         .testTarget(
             name: "LiveTests",
             dependencies: [

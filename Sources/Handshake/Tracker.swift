@@ -68,13 +68,17 @@ public struct Tracker {
     /// fed next. What they saw begin is left out of the snapshot, so nothing is told twice.
     public mutating func begin(_ snapshot: Snapshot, born: some Sequence<Observation>) {
         var inodes: Set<UInt64> = []
+        // A token is not always told (sock_diag leaves it out of a closing socket's).
         var tokens: Set<UInt64> = []
+        var ends: Set<Ends> = []
         for observation in born {
             let netns = UInt64(observation.netns) << 32
             switch observation.step {
             case .listening: inodes.insert(netns | UInt64(observation.inode))
-            case .synSent, .established, .mptcpEstablished, .fallback:
-                tokens.insert(netns | UInt64(observation.token))
+            case .synSent, .synReceived, .established, .mptcpEstablished, .fallback:
+                if observation.token != 0 { tokens.insert(netns | UInt64(observation.token)) }
+                ends.insert(
+                    Ends(netns: observation.netns, local: observation.local, remote: observation.remote))
             default: break
             }
         }
@@ -89,7 +93,9 @@ public struct Tracker {
             write(listener, .open, snapshot.time)
         }
         for found in snapshot.connections
-        where !tokens.contains(UInt64(found.netns) << 32 | UInt64(found.token)) && !connections.isFull {
+        where !tokens.contains(UInt64(found.netns) << 32 | UInt64(found.token)) && !connections.isFull
+            && !ends.contains(Ends(netns: found.netns, local: found.local, remote: found.remote))
+        {
             lastConnection += 1
             var connection = Connection()
             connection.id = lastConnection
@@ -112,6 +118,12 @@ public struct Tracker {
                         remote: found.remote, token: found.token, owner: found.owner,
                         netns: found.netns, subflows: found.subflows, state: found.state)))
         }
+    }
+
+    private struct Ends: Hashable {
+        var netns: UInt32
+        var local: Endpoint
+        var remote: Endpoint
     }
 
     // MARK: the stream
@@ -329,7 +341,8 @@ public struct Tracker {
         if connections[index].lossesBefore != losses,
             observation.step == .closed || observation.step == .timer,
             observation.facts.isDisjoint(with: [.refused, .timedOut, .connectionReset, .otherError]),
-            case .decide = verdict {
+            case .decide = verdict
+        {
             // Why it never got further may have been in what was lost.
             verdict = .decide(.aborted, .notFollowed)
         }

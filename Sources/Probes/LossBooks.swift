@@ -25,7 +25,9 @@ public final class LossBooks {
     ///   - memory: the section that the array `counters` of the BPF object is in.
     ///   - place: where in it.
     ///   - programs: those whose skipped runs count as lost.
-    init(_ memory: consuming BPFMemory, at place: Range<Int>, of programs: [(hook: Hook, program: BPFProgram)]) {
+    init(
+        _ memory: consuming BPFMemory, at place: Range<Int>, of programs: [(hook: Hook, program: BPFProgram)]
+    ) {
         counters = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory.bytes)[place])
             .bindMemory(to: mps_counter.self)
         self.memory = memory

@@ -45,6 +45,7 @@ struct Outputs: ~Copyable {
         _ options: LiveOptions, realtimeOffset: Int64, names: @escaping (UInt64) -> CgroupName?
     ) throws(OutputError) {
         let toFile = options.output.map { $0 != "-" } ?? false
+        usesStandardOutput = !toFile || options.format != .json
         if options.format == .json || options.output != nil {
             json = JSONOutput(
                 sink: try Sink.open(path: options.output ?? "-"),
@@ -59,6 +60,9 @@ struct Outputs: ~Copyable {
                     realtimeOffset: realtimeOffset))
         }
     }
+
+    /// Whether anything goes to standard output.
+    let usesStandardOutput: Bool
 
     mutating func begin(_ meta: MetaRecord) throws(OutputError) {
         json?.write(meta)

@@ -175,6 +175,8 @@ final class Session {
             watched.append(pollfd(fd: child, events: Int16(POLLIN), revents: 0))
             watched.append(pollfd(fd: signals, events: Int16(POLLIN), revents: 0))
         }
+        // Whoever reads us may go while there is nothing to write: a pipe tells by POLLERR.
+        watched.append(pollfd(fd: outputs.usesStandardOutput ? STDOUT_FILENO : -1, events: 0, revents: 0))
         let deadline = options.duration.map { began &+ UInt64($0 * 1e9) } ?? .max
         while true {
             let now = KernelClock.monotonic()

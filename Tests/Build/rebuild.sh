@@ -17,7 +17,7 @@ fail() {
 	exit 1
 }
 
-printf '\nchar rebuild_mark[] SEC("rebuild_mark") = "%s";\n' "$mark" >>"$source"
+printf '\nchar rebuild_mark[] SEC("license.mark") = "%s";\n' "$mark" >>"$source"
 make build >/dev/null
 grep -q "$mark" "$program" || fail "a changed BPF source did not reach $program"
 

@@ -60,8 +60,9 @@ extension Live {
 
             // Each end knows the other's.
             func pairs(_ space: Namespace, _ own: String, _ other: String) -> Set<[String?]> {
-                Set(file.of("handshake", in: space.inode).filter { $0.text("outcome") == "mptcp" }
-                    .map { [$0.text(own), $0.text(other)] })
+                Set(
+                    file.of("handshake", in: space.inode).filter { $0.text("outcome") == "mptcp" }
+                        .map { [$0.text(own), $0.text(other)] })
             }
             #expect(
                 pairs(spaces.client, "token", "remote_token")
@@ -131,8 +132,10 @@ private struct Monitor: ~Copyable {
     private var text: String { String(decoding: printed, as: UTF8.self) }
 
     private func found(_ event: String) -> [String] {
-        text.split(separator: "\n").filter { $0.contains(event) && !$0.contains("SF_") }.compactMap { line in
-            line.split(separator: " ").first { $0.hasPrefix("token=") }.map { String($0.dropFirst(6)) }
+        let lines = text.split(separator: "\n").filter { $0.contains(event) && !$0.contains("SF_") }
+        return lines.compactMap { line in
+            let token = line.split(separator: " ").first { $0.hasPrefix("token=") }
+            return token.map { Line.token(String($0.dropFirst(6))) }
         }
     }
 }

@@ -41,16 +41,18 @@ extension Live {
             #expect(Set(servers.map { $0.number("listener") }) == [listener.number("listener")])
 
             // Each client's record has its one server's.
-            let expected = Set(clients.map { line in
-                Pair(
-                    token: line.text("token"), remoteToken: line.text("remote_token"),
-                    local: line.end("local"), remote: line.end("remote"))
-            })
-            let found = Set(servers.map { line in
-                Pair(
-                    token: line.text("remote_token"), remoteToken: line.text("token"),
-                    local: line.end("remote"), remote: line.end("local"))
-            })
+            let expected = Set(
+                clients.map { line in
+                    Pair(
+                        token: line.text("token"), remoteToken: line.text("remote_token"),
+                        local: line.end("local"), remote: line.end("remote"))
+                })
+            let found = Set(
+                servers.map { line in
+                    Pair(
+                        token: line.text("remote_token"), remoteToken: line.text("token"),
+                        local: line.end("remote"), remote: line.end("local"))
+                })
             #expect(expected.count == 20_000)
             #expect(expected == found)
 

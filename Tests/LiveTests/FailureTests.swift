@@ -166,9 +166,10 @@ private struct Attached {
 
     private func left(_ kind: String, _ ids: Set<String>) throws -> [String] {
         let listing = try Tool.check("bpftool", [kind, "show"]).standardOutput
-        let present = Set(listing.split(separator: "\n").compactMap { line in
-            line.split(separator: ":").first.map(String.init)
-        })
+        let present = Set(
+            listing.split(separator: "\n").compactMap { line in
+                line.split(separator: ":").first.map(String.init)
+            })
         return ids.filter(present.contains).map { "\(kind) \($0)" }
     }
 }

@@ -39,6 +39,11 @@ struct Line: Hashable, Sendable {
         return lines
     }
 
+    /// A token as records have it; tools leave leading zeros out.
+    static func token(_ text: String) -> String {
+        String(repeating: "0", count: max(0, 8 - text.count)) + text
+    }
+
     var type: String { text("type") ?? "" }
 
     func text(_ key: String) -> String? {

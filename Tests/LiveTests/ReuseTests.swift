@@ -31,12 +31,13 @@ extension Live {
                 let port = (side == "client" ? line.end("remote") : line.end("local"))?.port ?? 0
                 found["\(port) \(side) \(line.verdict)", default: 0] += 1
             }
-            #expect(found == [
-                "27731 client mptcp": turns, "27731 server mptcp": turns,
-                "27732 client fallback synack_without_mptcp": turns,
-                "27732 server fallback listener_is_tcp": turns,
-                "27733 server fallback syn_without_mptcp": turns,
-            ])
+            #expect(
+                found == [
+                    "27731 client mptcp": turns, "27731 server mptcp": turns,
+                    "27732 client fallback synack_without_mptcp": turns,
+                    "27732 server fallback listener_is_tcp": turns,
+                    "27733 server fallback syn_without_mptcp": turns,
+                ])
             #expect(file.of("handshake", in: space.inode).allSatisfy { $0.number("pid") == Int(getpid()) })
             let conns = Set(file.of("handshake", in: space.inode).map { $0.number("conn") })
             let closes = file.of("close").map { $0.number("conn") }.filter(conns.contains)

@@ -150,9 +150,10 @@ private struct Seen {
         // A client whose connect() failed can't tell its port any more.
         let portKnown = result.connections.allSatisfy { $0.client.port != 0 }
         func seen(_ key: String) -> Set<Place> {
-            Set(handshakes.compactMap { line in
-                line.end(key).map { key == "local" && !portKnown ? Place(addr: $0.addr, port: 0) : $0 }
-            })
+            Set(
+                handshakes.compactMap { line in
+                    line.end(key).map { key == "local" && !portKnown ? Place(addr: $0.addr, port: 0) : $0 }
+                })
         }
         #expect(seen("local") == local)
         #expect(seen("remote") == remote)

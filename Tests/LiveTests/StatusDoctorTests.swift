@@ -54,7 +54,8 @@ extension Live {
             let folder = try Folder()
             let path = "\(folder.path)/status"
             try Tool.check("sh", ["-c", "\"$0\" status --format json > \"$1\"", program, path])
-            let script = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+            let script =
+                #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast()
                 .joined(separator: "/") + "/validate.py"
             let check = try Tool.run("/usr/bin/python3", [script, program, path], seconds: 60)
             #expect(check.status == 0, "\(check.standardOutput) \(check.standardError)")
@@ -107,10 +108,14 @@ extension Live {
             #expect(unprivileged.status == 77)
             let report = try Self.report(unprivileged)
             #expect(Self.verdict(of: report) == false)
-            #expect(report.fields["capabilities"] == .object(Dictionary(uniqueKeysWithValues: [
-                "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE",
-                "CAP_DAC_READ_SEARCH",
-            ].map { ($0, .flag(false)) })))
+            #expect(
+                report.fields["capabilities"]
+                    == .object(
+                        Dictionary(
+                            uniqueKeysWithValues: [
+                                "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE",
+                                "CAP_DAC_READ_SEARCH",
+                            ].map { ($0, .flag(false)) })))
             // What was not tried has no status.
             #expect(Self.hooks(of: report).allSatisfy { $0["status"] == nil })
 
