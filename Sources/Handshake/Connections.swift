@@ -31,6 +31,8 @@ struct Connection {
     var decided = false
     var fromSnapshot = false
     var subflows: UInt32 = 1
+    /// Joins were tried whose end is not followed.
+    var joinsTried = false
     /// How many losses had been reported when it began.
     var lossesBefore: UInt64 = 0
 

@@ -60,8 +60,6 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let msk = Facts(rawValue: 1 << 13)
     /// The trace is ending.
     public static let traceEnd = Facts(rawValue: 1 << 14)
-    /// mpscope is letting go: its own table is full, or events were lost.
-    public static let letGo = Facts(rawValue: 1 << 15)
 }
 
 /// One input of the state machine. Live, replay and tests feed the same values; the tracker

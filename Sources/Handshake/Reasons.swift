@@ -6,7 +6,6 @@ public enum Reason: String, Sendable, CaseIterable {
     case synackWithoutMptcp = "synack_without_mptcp"
     case listenerIsTcp = "listener_is_tcp"
     case synWithoutMptcp = "syn_without_mptcp"
-    case synackSentWithoutMptcp = "synack_sent_without_mptcp"
     case ackWithoutMptcp = "ack_without_mptcp"
     case synWithMptcpDropped = "syn_with_mptcp_dropped"
     case mptcpDisabledAtConnect = "mptcp_disabled_at_connect"
@@ -33,12 +32,9 @@ public enum Reason: String, Sendable, CaseIterable {
         case .synWithoutMptcp:
             "The SYN carried no MP_CAPABLE: the client is plain TCP, or something on the path strips "
                 + "the option; trace the client's end to tell them apart."
-        case .synackSentWithoutMptcp:
-            "This end answered MP_CAPABLE without the option: look at its token table and at "
-                + "MPTcpExt counters (nstat -a 'MPTcpExt*')."
         case .ackWithoutMptcp:
-            "The third ACK came without MP_CAPABLE: the client did not see it in the SYN-ACK, or a "
-                + "middlebox strips it from the ACK; trace the client's end."
+            "The third ACK came without MP_CAPABLE: something strips the option from this end's SYN-ACK "
+                + "or from the client's ACK, this machine's own firewall included; trace the client's end."
         case .synWithMptcpDropped:
             "SYNs with MP_CAPABLE went unanswered and one without got through: a middlebox drops "
                 + "them; look for a firewall that rejects TCP option 30."

@@ -23,8 +23,13 @@ public struct Selection {
 
     private var known: [UInt64: Fate] = [:]
     private var lastPassed = true
+    /// Connections that wait with their steps, oldest first from `firstWaiting`; some are decided by now.
+    private var waiting: [UInt64] = []
+    private var firstWaiting = 0
     /// How many connections may wait with their steps.
     private static let waitingLimit = 16_384
+    /// How many fates are kept: more than the tracker follows connections.
+    private static let knownLimit = 262_144
     private static let stepLimit = 64
 
     private enum Fate {
@@ -67,12 +72,13 @@ public struct Selection {
             switch known[step.conn] {
             case .wanted?: out.append(record)
             case .unwanted?: break
-            case .waiting(var waiting)?:
+            case .waiting(var steps)?:
                 known[step.conn] = nil
-                if waiting.count < Self.stepLimit { waiting.append(record) }
-                known[step.conn] = .waiting(waiting)
+                if steps.count < Self.stepLimit { steps.append(record) }
+                known[step.conn] = .waiting(steps)
             case nil:
-                if known.count >= Self.waitingLimit { dropWaiting() }
+                makeRoom(step.observation.time, &out)
+                waiting.append(step.conn)
                 known[step.conn] = .waiting([record])
             }
         case .handshake(let handshake):
@@ -104,9 +110,30 @@ public struct Selection {
         }
     }
 
-    /// Those that wait without an end in sight (their end was not seen) make room.
-    private mutating func dropWaiting() {
-        known = known.filter { if case .waiting = $0.value { false } else { true } }
+    /// The oldest that wait make room, and those whose end was never seen; steps that are dropped
+    /// so are counted.
+    private mutating func makeRoom(_ time: UInt64, _ out: inout ContiguousArray<Record>) {
+        var dropped: UInt64 = 0
+        while waiting.count - firstWaiting >= Self.waitingLimit {
+            let conn = waiting[firstWaiting]
+            firstWaiting += 1
+            if case .waiting(let steps)? = known[conn] {
+                known[conn] = nil
+                dropped += UInt64(steps.count)
+            }
+        }
+        if firstWaiting > Self.waitingLimit {
+            waiting.removeFirst(firstWaiting)
+            firstWaiting = 0
+        }
+        if dropped > 0 {
+            out.append(.lost(LostRecord(time: time, hook: .tracker, count: dropped, reason: .tableFull)))
+        }
+        if known.count > Self.knownLimit {
+            // Connections are numbered as they come: the younger half stays.
+            let ids = known.keys.sorted()
+            for conn in ids.prefix(ids.count / 2) { known[conn] = nil }
+        }
     }
 
     private func wants(

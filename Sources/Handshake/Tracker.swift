@@ -148,7 +148,9 @@ public struct Tracker {
             listenerOpened(observation)
         case .closed where observation.listener != 0 && observation.listener == observation.socket:
             listenerClosed(observation)
-        case .socketRefused, .joinSynSent, .joinSynReceived, .joinSynackSent, .joinSynackReceived:
+        case .joinSynSent:
+            if let index = connections.msk(observation.msk) { connections[index].joinsTried = true }
+        case .socketRefused, .joinSynReceived, .joinSynackSent, .joinSynackReceived:
             break
         case .joinEstablished:
             if let index = connections.msk(observation.msk) { connections[index].subflows += 1 }
@@ -274,7 +276,7 @@ public struct Tracker {
         return index
     }
 
-    /// Its end was not seen. That is a loss, which was counted where it happened.
+    /// Its end was not seen: it was lost (and counted there), or began with the trace half over.
     private mutating func forget(_ index: Int32) {
         connections.remove(index)
     }
@@ -480,7 +482,7 @@ public struct Tracker {
                     time: observation.time, conn: connection.id,
                     duration: connection.synTime != 0 && observation.time >= connection.synTime
                         ? observation.time - connection.synTime : nil,
-                    subflows: connection.subflows)))
+                    subflows: connection.joinsTried ? nil : connection.subflows)))
     }
 
     private mutating func writeStep(

@@ -89,6 +89,5 @@ extension Facts {
         (.otherError, "another error"),
         (.msk, "of the MPTCP socket"),
         (.traceEnd, "the trace ends"),
-        (.letGo, "mpscope lets go"),
     ]
 }

@@ -117,8 +117,8 @@ extension TransitionTable {
             [.synSent], .synSent, [.optionCapable], to: nil,
             "send SYN: mptcp_syn_options, OPTION_MP_CAPABLE | mptcp_syn_options"),
         .init(
-            [.synSent], .synSent, [.optionAbsent], to: .synSentUnasked,
-            "(no line) | mptcp_active_detect_blackhole: SYNs with the option went unanswered"),
+            [.synSent], .synSent, [.optionAbsent], to: nil,
+            "(no line) | after mptcp_active_detect_blackhole, or stripped by this machine's own firewall"),
         .init(
             [.synSentUnasked, .tcpSynSent], .synSent, to: nil,
             "send SYN: tcp_transmit_skb | tcp_transmit_skb"),
@@ -216,29 +216,30 @@ extension TransitionTable {
             "send SYN-ACK: mptcp_synack_options | mptcp_synack_options"),
         .init(
             [.synReceived], .synackSent, to: .synackSentPlain,
-            "(no line) | subflow_check_req: no token to be had"),
+            "(no line) | subflow_check_req: no token to be had; or stripped by this machine's own firewall"),
         .init(
             [.synReceivedPlain, .synReceivedByTcp, .tcpSynReceived], .synackSent, to: nil,
             "send SYN-ACK: tcp_synack_options | tcp_synack_options"),
         .init(
-            [.synackSent, .synackSentPlain, .ackReceived, .ackReceivedPlain], .synackSent, to: nil,
+            [.synackSent, .synackSentPlain, .ackReceived, .ackReceivedPlain, .accepted], .synackSent, to: nil,
             "send SYN-ACK, again | tcp_rtx_synack"),
 
         // receive the third ACK
         .init(
-            [.synackSent], .ackReceived, [.optionCapable], to: .ackReceived,
+            [.synReceived, .synackSent], .ackReceived, [.optionCapable], to: .ackReceived,
             "receive ACK: tcp_check_req | subflow_syn_recv_sock"),
         .init(
-            [.synackSent], .ackReceived, to: .ackReceivedPlain,
+            [.synReceived, .synackSent], .ackReceived, to: .ackReceivedPlain,
             "receive ACK: tcp_check_req | subflow_syn_recv_sock: mptcp_subflow_drop_ctx"),
         .init(
             [
                 .synReceivedPlain, .synReceivedByTcp, .tcpSynReceived, .synackSentPlain,
-                .ackReceived, .ackReceivedPlain,
+                .ackReceived, .ackReceivedPlain, .accepted,
             ], .ackReceived, to: nil,
             "receive ACK: tcp_check_req | tcp_check_req"),
         .init(
-            [.none, .synackSent, .ackReceived], .mptcpEstablished, [.mptcpSocket], to: .accepted,
+            [.none, .synReceived, .synackSent, .ackReceived], .mptcpEstablished, [.mptcpSocket],
+            to: .accepted,
             "receive ACK: mptcp_check_req_master | mptcp_sk_clone_init"),
 
         // the server's verdict
@@ -257,11 +258,8 @@ extension TransitionTable {
             .decide(.fallback, .listenerIsTcp),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_rcv_state_process"),
         .init(
-            [.synackSentPlain], .established, [.plainSocket], to: .fallback,
-            .decide(.fallback, .synackSentWithoutMptcp),
-            "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED) | mptcp_subflow_drop_ctx"),
-        .init(
-            [.synackSent, .ackReceivedPlain], .established, [.plainSocket], to: .fallback,
+            [.synReceived, .synackSent, .synackSentPlain, .ackReceivedPlain], .established, [.plainSocket],
+            to: .fallback,
             .decide(.fallback, .ackWithoutMptcp),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED) | mptcp_subflow_drop_ctx"),
         .init(

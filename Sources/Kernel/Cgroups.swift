@@ -24,7 +24,8 @@ public struct CgroupMount: Hashable, Sendable {
         guard let mount = parse(mountinfo: try SmallFile.text(source)) else {
             throw KernelError(
                 "find the cgroup v2 hierarchy", "", cause: "\(source) has no mount of type cgroup2",
-                remedy: "mount it: mount -t cgroup2 none /sys/fs/cgroup")
+                remedy: "mount it: mount -t cgroup2 none /sys/fs/cgroup (inside `ip netns exec` it is "
+                    + "hidden: run mpscope outside, with --netns NAME)")
         }
         return mount
     }

@@ -78,6 +78,8 @@ public enum Decoder {
                     second: UInt64(littleEndian: (comm + 8).loadUnaligned(as: UInt64.self))),
                 cgroup: owner.cgroup, source: step == .listening ? .listen : .connect)
         }
+        // The path manager's own listener: whoever asked it to listen does not hold the socket.
+        if event.flags & UInt16(MPS_F_PM_LISTENER) != 0 { o.owner = nil }
         return o
     }
 

@@ -147,6 +147,10 @@ struct LiveOptions: ParsableArguments {
         if let duration, !(duration > 0 && duration < 1e9) {
             throw ValidationError("--duration must be a positive number of seconds.")
         }
+        if port == 0 || localPort == 0 || remotePort == 0 {
+            throw ValidationError("a port is a number from 1 to 65535; leave the option out for any.")
+        }
+        if pid == 0 { throw ValidationError("--pid takes the number of a process; leave it out for all.") }
         if count == 0 { throw ValidationError("--count must be at least 1.") }
         if bufferSize < 1 || bufferSize > 1 << 30 {
             throw ValidationError("--buffer-size must be between 1 and 1073741824 bytes.")

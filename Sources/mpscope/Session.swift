@@ -193,6 +193,8 @@ final class Session {
 
     /// Takes what is there to the outputs.
     func pump() throws {
+        // What the kernel skipped (recursion) no event tells: known before what came after it.
+        books.new(at: KernelClock.monotonic()) { tracker.noteLoss($0) }
         _ = try consume { [unowned self] in take($0) }
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
@@ -263,11 +265,11 @@ final class Session {
 
     private func write(_ record: Record) throws(OutputError) {
         switch record {
-        case .handshake, .join:
-            if remaining == 0 { return }
-            remaining -= 1
-        default:
-            break
+        case .lost: break
+        // What was asked for is written: nothing follows but losses and the summary.
+        case _ where remaining == 0: return
+        case .handshake, .join: remaining -= 1
+        default: break
         }
         try outputs.write(record)
         observer?(record)

@@ -134,7 +134,7 @@ import Testing
     @Test func serverFallsBack() {
         for (syn, synack, ack, reason) in [
             (Facts.optionAbsent, Facts.optionAbsent, Facts.optionAbsent, Reason.synWithoutMptcp),
-            (.optionCapable, .optionAbsent, .optionAbsent, .synackSentWithoutMptcp),
+            (.optionCapable, .optionAbsent, .optionAbsent, .ackWithoutMptcp),
             (.optionCapable, .optionCapable, .optionAbsent, .ackWithoutMptcp),
         ] {
             var tracker = Tracker()
@@ -148,6 +148,43 @@ import Testing
             #expect(found.closes.count == 1)
             #expect(found.anomalies.isEmpty)
         }
+    }
+
+    /// The kernel sends a SYN-ACK with a cookie from no socket: it is not seen.
+    @Test(arguments: [true, false]) func synCookies(_ mptcp: Bool) {
+        var tracker = stepwise()
+        var walk = Walk()
+        var observations = [walk.listen(), walk.synIn(), walk.ackIn(mptcp ? .optionCapable : .optionAbsent)]
+        if mptcp { observations.append(walk.accepted()) }
+        observations.append(walk.childEstablished(mptcp))
+        let found = tracker.feed(observations)
+        #expect(found.handshakes.map(\.outcome) == [mptcp ? .mptcp : .fallback])
+        #expect(found.handshakes.map(\.reason) == [mptcp ? nil : .ackWithoutMptcp])
+        #expect(found.anomalies.isEmpty)
+    }
+
+    /// The connection is cloned by the SYN itself, before the SYN-ACK leaves.
+    @Test func tcpFastOpen() {
+        var tracker = stepwise()
+        var walk = Walk()
+        let found = tracker.feed([
+            walk.listen(), walk.synIn(), walk.accepted(), walk.synackOut(), walk.ackIn(),
+            walk.childEstablished(true),
+        ])
+        #expect(found.handshakes.map(\.outcome) == [.mptcp])
+        #expect(found.anomalies.isEmpty)
+    }
+
+    /// The option is taken from the SYN by this machine's own firewall: the socket did ask.
+    @Test func aSynStrippedAtHomeAskedAllTheSame() {
+        var tracker = stepwise()
+        var walk = Walk()
+        let found = tracker.feed([
+            walk.connect(), walk.synOut(.optionAbsent), walk.synackIn(.optionAbsent),
+            walk.subflowEstablished(), walk.verdict(false),
+        ])
+        #expect(found.handshakes.map(\.reason) == [.synackWithoutMptcp])
+        #expect(found.anomalies.isEmpty)
     }
 
     @Test func listenerIsTcp() {

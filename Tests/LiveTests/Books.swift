@@ -20,8 +20,6 @@ extension HandshakeCounters {
             case (_, "fallback ack_without_mptcp"):
                 synReceived += 1
                 fallbackAck += 1
-            case (_, "fallback synack_sent_without_mptcp"):
-                synReceived += 1
             // A TCP listener counts nothing, nor does an MPTCP listener a SYN without the option.
             default: break
             }

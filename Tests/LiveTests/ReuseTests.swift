@@ -44,6 +44,26 @@ extension Live {
             #expect(closes.count == 5 * turns)
             #expect(Set(closes).count == 5 * turns)
         }
+
+        /// A plain connection that gets the place of an MPTCP one has nothing to do with it.
+        @Test func plainTcpAtTheSamePlaceIsNotTold() throws {
+            let stage = try Stage(executable: try Program.path())
+            let space = stage.client.namespace
+            let turns = 100
+            let file = try traced { _ in
+                try space.inside { () throws(ScenarioError) in
+                    let mptcp = try Server(27734, 262)
+                    let tcp = try Server(27735, CInt(IPPROTO_TCP))
+                    for _ in 0..<turns {
+                        try mptcp.connectOnce(262)
+                        for _ in 0..<10 { try tcp.connectOnce(CInt(IPPROTO_TCP)) }
+                    }
+                }
+            }
+            let found = file.of("handshake", in: space.inode)
+            #expect(found.filter { $0.verdict == "mptcp" }.count == 2 * turns)
+            #expect(found.filter { $0.verdict != "mptcp" } == [])
+        }
     }
 }
 

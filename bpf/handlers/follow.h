@@ -29,7 +29,8 @@ struct {
 /*
  * The child that this CPU cloned last from an MPTCP listener. From LISTEN -> SYN_RECV to
  * SYN_RECV -> ESTABLISHED the kernel stays on one CPU with softirqs off
- * (tcp_check_req, tcp_child_process), so one place a CPU is enough.
+ * (tcp_check_req, tcp_child_process), so one place a CPU is enough. Only with TCP Fast Open
+ * the second change comes with a later packet: then the listener is not known from here.
  */
 struct mps_cloned {
 	__u64 child;

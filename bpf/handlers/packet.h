@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * packet.h - the packets of a handshake, as TCP sees them: after netfilter on the way in,
- * before it on the way out. Everything else of a connection returns after one comparison.
+ * packet.h - the packets of a handshake: after netfilter both on the way in (as TCP sees them)
+ * and on the way out (as they leave). Everything else of a connection returns after one
+ * comparison. SYN-ACKs with a SYN cookie belong to no socket and are not seen.
  */
 #ifndef MPSCOPE_HANDLERS_PACKET_H
 #define MPSCOPE_HANDLERS_PACKET_H
@@ -233,6 +234,8 @@ static __always_inline int mps_on_packet_in(struct __sk_buff *skb)
 
 		if (!is_mptcp && offers)
 			mps_remember_offer(&p.t, (__u64)sk, MPS_HOOK_SKB_INGRESS);
+		else if (!is_mptcp && any_offered)
+			bpf_map_delete_elem(&offered, &p.t); /* the same ends, begun anew */
 		if (is_mptcp || offers || config.all_tcp)
 			mps_send_packet(&p, sk, MPS_SYN_IN, MPS_HOOK_SKB_INGRESS, is_mptcp, 1);
 	} else if (flags == TCP_FLAG_ACK) {

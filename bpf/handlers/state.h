@@ -212,6 +212,7 @@ static __noinline int mps_on_child_established(struct sock *ssk, _Bool is_mptcp)
 	struct mps_event *e;
 	struct mps_tuple t;
 
+	here->child = 0;
 	if (!is_mptcp && !cloned_from_mptcp && !any_offered && !config.all_tcp)
 		return 0;
 	if (mps_copy_sock(&copy, ssk))
@@ -337,8 +338,13 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 		return mps_on_listen(sk, is_mptcp);
 	if (new == TCP_SYN_SENT)
 		return is_mptcp || config.all_tcp ? mps_on_connect(sk, is_mptcp) : 0;
-	if (new == TCP_SYN_RECV)
-		return is_mptcp && old == TCP_LISTEN ? mps_on_child_cloned(sk) : 0;
+	if (new == TCP_SYN_RECV) {
+		if (old != TCP_LISTEN)
+			return 0;
+		/* What was cloned here before is over; a new child may even have its address. */
+		mps_cloned_here()->child = 0;
+		return is_mptcp ? mps_on_child_cloned(sk) : 0;
+	}
 	if (new == TCP_ESTABLISHED) {
 		if (old == TCP_SYN_RECV)
 			return mps_on_child_established(sk, is_mptcp);
