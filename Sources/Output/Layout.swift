@@ -44,6 +44,9 @@ struct Layout: Equatable {
             var spare = width - 52
             Layout.widen(&reason, from: 7, to: 25, in: 1, &spare)
             Layout.widen(&remote, from: 15, to: 21, in: 1, &spare)
+        case 38...:
+            (time, pid, side, comm, local, latency, reason) = (8, 0, 1, 7, 0, 0, 0)
+            remote = width - 28
         case 32...:
             (time, pid, side, comm, local, latency, reason) = (8, 0, 0, 7, 0, 0, 0)
             remote = width - 26
