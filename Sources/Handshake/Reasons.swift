@@ -60,3 +60,24 @@ public enum Reason: String, Sendable, CaseIterable {
         }
     }
 }
+
+extension Reason {
+    /// All reasons as Markdown: docs/reasons.md is this text.
+    public static var document: String {
+        var text = """
+            # Reasons
+
+            Made by `mpscope reasons` from the one table in `Sources/Handshake/Reasons.swift`; a test
+            holds this page against it.
+
+            Why an attempt did not end as MPTCP: what that end alone can know. Where the two ends of a
+            connection give different reasons, both are right.
+
+            | reason | advice |
+            |---|---|
+
+            """
+        for reason in allCases { text += "| `\(reason.rawValue)` | \(reason.advice) |\n" }
+        return text
+    }
+}

@@ -39,5 +39,8 @@ struct Mpscope: ParsableCommand {
             each step took.
             """,
         version: "mpscope \(version)",
-        subcommands: [Trace.self, Status.self, Doctor.self, Demo.self, SchemaCommand.self, TableCommand.self])
+        subcommands: [
+            Trace.self, Status.self, Doctor.self, Demo.self, SchemaCommand.self, TableCommand.self,
+            ReasonsCommand.self,
+        ])
 }

@@ -25,6 +25,17 @@ struct TableCommand: ParsableCommand {
     }
 }
 
+/// The reasons as docs/reasons.md holds them; for whoever changes them.
+struct ReasonsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reasons", abstract: "Print every reason with its advice as a document.",
+        shouldDisplay: false)
+
+    func run() throws {
+        try Print.standardOutput(Reason.document)
+    }
+}
+
 enum Print {
     /// Writes text, with the exit status for an output that fails.
     static func standardOutput(_ text: String) throws {

@@ -24,17 +24,21 @@ import Testing
         #expect(Set(Step.allCases.map(\.name)).count == Step.allCases.count)
     }
 
-    @Test func documentIsTheTable() throws {
-        let path =
-            #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined()
-            + "/docs/state-machine.md"
-        let file = try #require(fopen(path, "r"), "no \(path)")
-        defer { fclose(file) }
-        var text = ""
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while case let count = fread(&buffer, 1, buffer.count, file), count > 0 {
-            text += String(decoding: buffer[..<count], as: UTF8.self)
+    @Test func documentsAreTheTables() throws {
+        for (name, table) in [
+            ("state-machine.md", TransitionTable().document), ("reasons.md", Reason.document),
+        ] {
+            let path =
+                #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined() + "/docs/" + name
+            let file = try #require(fopen(path, "r"), "no \(path)")
+            defer { fclose(file) }
+            var buffer = [UInt8](repeating: 0, count: 4096)
+            var bytes: [UInt8] = []
+            while case let count = fread(&buffer, 1, buffer.count, file), count > 0 {
+                bytes += buffer[..<count]
+            }
+            let text = String(decoding: bytes, as: UTF8.self)
+            #expect(text == table, "run: make document")
         }
-        #expect(text == TransitionTable().document, "run: mpscope state-machine > docs/state-machine.md")
     }
 }
