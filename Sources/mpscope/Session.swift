@@ -193,11 +193,11 @@ final class Session {
 
     /// Takes what is there to the outputs.
     func pump() throws {
-        // What the kernel skipped (recursion) no event tells: known before what came after it.
-        books.new(at: KernelClock.monotonic()) { tracker.noteLoss($0) }
-        _ = try consume { [unowned self] in take($0) }
+        // First: what the kernel skipped (recursion) no event tells. A gap within what is read now
+        // is told by the event after it, one at its end by the next look.
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
+        _ = try consume { [unowned self] in take($0) }
         tracker.advance(to: now)
         try deliver()
         try outputs.flush()
@@ -307,35 +307,5 @@ extension HookStatus {
             name: report.plan.hook.name, attach: Attach(rawValue: report.plan.attachment.rawValue),
             status: Status(rawValue: report.status.rawValue) ?? .missing,
             error: report.error.isEmpty ? nil : report.error)
-    }
-}
-
-/// Paths and units of cgroups, by id.
-final class CgroupLookup {
-    private let mount: CgroupMount
-    private var names: CgroupNames?
-
-    init(_ mount: CgroupMount) {
-        self.mount = mount
-        names = try? CgroupNames()
-    }
-
-    func name(of id: UInt64) -> CgroupName? {
-        guard let path = names?.path(of: id) else { return nil }
-        return CgroupName(path: path, unit: CgroupNames.unit(fromCgroupPath: path))
-    }
-
-    /// Whether an id is that cgroup or one below it; nil: there is no such cgroup.
-    func filter(under path: String) -> ((UInt64) -> Bool)? {
-        var wanted = path
-        if wanted.hasPrefix(mount.path) { wanted.removeFirst(mount.path.utf8.count) }
-        while wanted.count > 1, wanted.hasSuffix("/") { wanted.removeLast() }
-        if !wanted.hasPrefix("/") { wanted = "/" + wanted }
-        guard mount.id(ofCgroup: wanted) != 0 else { return nil }
-        let below = wanted == "/" ? "/" : wanted + "/"
-        return { [self] id in
-            guard let path = names?.path(of: id) else { return false }
-            return path == wanted || path.hasPrefix(below)
-        }
     }
 }

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Handshake
+
+/// The state machine as docs/state-machine.md holds it; for whoever changes it.
+struct TableCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "state-machine", abstract: "Print the mirrored state machine as a document.",
+        shouldDisplay: false)
+
+    func run() throws {
+        try Print.standardOutput(TransitionTable().document)
+    }
+}
+
+/// The reasons as docs/reasons.md holds them; for whoever changes them.
+struct ReasonsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reasons", abstract: "Print every reason with its advice as a document.",
+        shouldDisplay: false)
+
+    func run() throws {
+        try Print.standardOutput(Reason.document)
+    }
+}
