@@ -8,7 +8,27 @@ public enum Reason: String, Sendable, CaseIterable {
     case synWithoutMptcp = "syn_without_mptcp"
     case ackWithoutMptcp = "ack_without_mptcp"
     case synWithMptcpDropped = "syn_with_mptcp_dropped"
+    case blackhole
+    case md5SigFallback = "md5_sig_fallback"
     case mptcpDisabledAtConnect = "mptcp_disabled_at_connect"
+    // of joins
+    case synackWithoutMpJoin = "synack_without_mp_join"
+    case ackWithoutMpJoin = "ack_without_mp_join"
+    case mpJoinNoTokenFound = "mp_join_no_token_found"
+    case mpJoinRejected = "mp_join_rejected"
+    case mpJoinAckHMacFailure = "mp_join_ack_hmac_failure"
+    case mpJoinSynAckHMacFailure = "mp_join_synack_hmac_failure"
+    case mismatchPort = "mismatch_port"
+    case rstMptcpError = "rst_mptcp_error"
+    case rstNoResources = "rst_no_resources"
+    case rstProhibited = "rst_prohibited"
+    case rstMiddlebox = "rst_middlebox"
+    // fallback after the handshake
+    case mpCapableDataFallback = "mp_capable_data_fallback"
+    case dssFallback = "dss_fallback"
+    case dssCorruptionFallback = "dss_corruption_fallback"
+    case dataCsumErr = "data_csum_err"
+    case infiniteMapRx = "infinite_map_rx"
     // refused, reset, timeout
     case rstToSyn = "rst_to_syn"
     case rstInHandshake = "rst_in_handshake"
@@ -41,6 +61,57 @@ public enum Reason: String, Sendable, CaseIterable {
         case .mptcpDisabledAtConnect:
             "The kernel did not ask for MPTCP at connect: the blackhole state may hold (see "
                 + "net.mptcp.blackhole_timeout; writing it clears the state), TCP MD5 or AO may be in use."
+        case .blackhole:
+            "The kernel does not ask for MPTCP for a while, because SYNs with MP_CAPABLE were dropped before: "
+                + "find the middlebox that drops TCP option 30; writing net.mptcp.blackhole_timeout ends the state."
+        case .md5SigFallback:
+            "The socket uses TCP MD5 signatures, which leave no room for MPTCP's options: use one or the other."
+        case .synackWithoutMpJoin:
+            "The SYN-ACK came without MP_JOIN: what answers at that address is no MPTCP listener of the same "
+                + "server (a plain TCP socket, a load balancer), or a middlebox strips the option there."
+        case .ackWithoutMpJoin:
+            "The third ACK came without MP_JOIN: something on this path strips the option from the client's "
+                + "ACK; trace the client's end."
+        case .mpJoinNoTokenFound:
+            "No connection of this host has the token that the MP_JOIN asks for: it has ended, or fell back, or a "
+                + "load balancer sends the client's paths to different servers."
+        case .mpJoinRejected:
+            "The connection takes no more subflows: raise `ip mptcp limits set subflows`, or look whether it "
+                + "fell back or its path manager is userspace."
+        case .mpJoinAckHMacFailure:
+            "The HMAC of the third ACK is wrong: somebody without the keys tried to join, or a middlebox "
+                + "changed the option; look at where the packets come from."
+        case .mpJoinSynAckHMacFailure:
+            "The HMAC of the SYN-ACK is wrong: what answered at that address does not know the connection's "
+                + "keys; look at load balancers and middleboxes there."
+        case .mismatchPort:
+            "The MP_JOIN reached a port that was not announced for this connection: look at `ip mptcp endpoint` "
+                + "of this host and at port translation on the path."
+        case .rstMptcpError:
+            "The peer refused with MP_TCPRST reason 1, an MPTCP-specific error (it does not know the token, or "
+                + "an option was missing): trace the peer's end."
+        case .rstNoResources:
+            "The peer refused with MP_TCPRST reason 2, lack of resources: look at the load of the peer."
+        case .rstProhibited:
+            "The peer refused with MP_TCPRST reason 3, administratively prohibited: look at `ip mptcp limits` "
+                + "at the peer."
+        case .rstMiddlebox:
+            "The subflow was reset with MP_TCPRST reason 6: MPTCP's options are changed or stripped on this "
+                + "path; look for middleboxes."
+        case .mpCapableDataFallback:
+            "The first packets after the handshake came without MPTCP options: something strips them after the "
+                + "SYN, or the third ACK lost its option on the path; trace the peer's end."
+        case .dssFallback:
+            "Data came without its DSS option: a middlebox began to strip MPTCP options, or it splits or joins "
+                + "segments; look for proxies and offloading on the path from the peer."
+        case .dssCorruptionFallback:
+            "Data and its DSS option did not fit together: a middlebox changes the stream; look for proxies "
+                + "and offloading on the path."
+        case .dataCsumErr:
+            "The DSS checksum was wrong: something changes the payload on the path, as application gateways "
+                + "do for FTP or SIP; look for them."
+        case .infiniteMapRx:
+            "The peer fell back and told so with an infinite mapping: trace the peer's end for its reason."
         case .rstToSyn:
             "Nothing listens on that address and port, or a firewall rejects it."
         case .rstInHandshake:

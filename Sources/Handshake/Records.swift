@@ -7,6 +7,7 @@ public enum Record: Sendable {
     case handshake(HandshakeRecord)
     case join(JoinRecord)
     case fallback(FallbackRecord)
+    case address(AddressRecord)
     case connection(ConnectionRecord)
     case close(CloseRecord)
     case listener(ListenerRecord)
@@ -55,6 +56,22 @@ public struct Timings: Equatable, Sendable {
     }
 }
 
+/// A counter of the kernel's, under the name that `nstat` prints (without `MPTcpExt`).
+public enum KernelReason: String, Sendable, CaseIterable {
+    case fallbackSynack = "MPCapableFallbackSYNACK"
+    case synTxDisabled = "MPCapableSYNTXDisabled"
+    case md5SigFallback = "MD5SigFallback"
+    case joinNoTokenFound = "MPJoinNoTokenFound"
+    case joinRejected = "MPJoinRejected"
+    case joinAckHMacFailure = "MPJoinAckHMacFailure"
+    case joinSynAckHMacFailure = "MPJoinSynAckHMacFailure"
+    case mismatchPortSynRx = "MismatchPortSynRx"
+    case mismatchPortAckRx = "MismatchPortAckRx"
+    case capableDataFallback = "MPCapableDataFallback"
+    case dssFallback = "DssFallback"
+    case dssCorruptionFallback = "DSSCorruptionFallback"
+}
+
 public struct HandshakeRecord: Sendable {
     /// ns, CLOCK_MONOTONIC, of the step that decided.
     public var time: UInt64
@@ -62,6 +79,8 @@ public struct HandshakeRecord: Sendable {
     public var side: Side
     public var outcome: Outcome
     public var reason: Reason?
+    /// The counter that the kernel raised for it; nil: it did not tell.
+    public var kernelReason: KernelReason?
     /// errno of a connect that failed, 0: none.
     public var error: UInt32 = 0
     public var local: Endpoint
@@ -103,16 +122,25 @@ public enum JoinOutcome: String, Sendable, CaseIterable { case joined, rejected,
 
 public struct JoinRecord: Sendable {
     public var time: UInt64
+    /// 0: none is known by the token that was asked for; then `subflow` means nothing.
     public var conn: UInt64
     public var subflow: UInt32
     public var side: Side
     public var outcome: JoinOutcome
     public var reason: Reason?
+    public var kernelReason: KernelReason?
+    /// The connection's owner.
+    public var owner: Owner?
+    /// 0: unknown.
+    public var netns: UInt32 = 0
+    /// 4 or 6.
+    public var family: UInt8 = 0
     public var local: Endpoint
     public var remote: Endpoint
     public var localID: UInt8?
     public var remoteID: UInt8?
     public var backup: Bool?
+    /// The token of the connection at this end; 0: none.
     public var token: UInt32
     public var timings = Timings()
 
@@ -136,12 +164,57 @@ public struct JoinRecord: Sendable {
 public struct FallbackRecord: Sendable {
     public var time: UInt64
     public var conn: UInt64
-    public var reason: Reason
+    /// nil: the kernel fell back and did not let see why.
+    public var reason: Reason?
+    public var kernelReason: KernelReason?
+    /// The connection's, for people: side, ends, owner and namespace (0: unknown).
+    public var side: Side?
+    public var local = Endpoint.unspecified
+    public var remote = Endpoint.unspecified
+    public var owner: Owner?
+    public var netns: UInt32 = 0
 
-    public init(time: UInt64, conn: UInt64, reason: Reason) {
+    public init(time: UInt64, conn: UInt64, reason: Reason?) {
         self.time = time
         self.conn = conn
         self.reason = reason
+    }
+}
+
+public enum AddressChange: String, Sendable, CaseIterable {
+    /// This end sent an ADD_ADDR.
+    case announced
+    /// The peer's ADD_ADDR came.
+    case received
+    /// The peer's RM_ADDR came.
+    case removed
+    case endpointAdded = "endpoint_added"
+    case endpointRemoved = "endpoint_removed"
+    case limits
+}
+
+/// ADD_ADDR, RM_ADDR (RFC 8684, section 3.4), or a change of endpoints or limits.
+public struct AddressRecord: Sendable {
+    public var time: UInt64
+    /// 0: none; then it is about the namespace.
+    public var conn: UInt64
+    /// 0: unknown.
+    public var netns: UInt32
+    public var change: AddressChange
+    /// nil: none was given (RM_ADDR names ids only); port 0: none.
+    public var address: Endpoint?
+    public var id: UInt8?
+
+    public init(
+        time: UInt64, conn: UInt64, netns: UInt32, change: AddressChange, address: Endpoint? = nil,
+        id: UInt8? = nil
+    ) {
+        self.time = time
+        self.conn = conn
+        self.netns = netns
+        self.change = change
+        self.address = address
+        self.id = id
     }
 }
 

@@ -105,6 +105,12 @@ public struct Selection {
             if case .wanted? = known.removeValue(forKey: close.conn) { out.append(record) }
         case .join(let join):
             if case .wanted? = known[join.conn] { out.append(record) }
+        case .address(let address):
+            if address.conn == 0 {
+                if namespaces?.contains(address.netns) ?? true { out.append(record) }
+            } else if case .wanted? = known[address.conn] {
+                out.append(record)
+            }
         case .fallback(let fallback):
             if case .wanted? = known[fallback.conn] { out.append(record) }
         }

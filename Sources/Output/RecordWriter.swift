@@ -29,6 +29,7 @@ public struct RecordWriter: ~Copyable {
         case .handshake(let handshake): write(handshake, to: &line)
         case .join(let join): write(join, to: &line)
         case .fallback(let fallback): write(fallback, to: &line)
+        case .address(let address): write(address, to: &line)
         case .connection(let connection): write(connection, to: &line)
         case .close(let close): write(close, to: &line)
         case .listener(let listener): write(listener, to: &line)
@@ -155,8 +156,10 @@ public struct RecordWriter: ~Copyable {
 
     private mutating func write(_ join: JoinRecord, to line: inout ByteBuffer) {
         begin("{\"v\":1,\"type\":\"join\",\"seq\":", join.time, &line)
-        line.member(",\"conn\":", join.conn)
-        line.member(",\"subflow\":", join.subflow)
+        if join.conn != 0 {
+            line.member(",\"conn\":", join.conn)
+            line.member(",\"subflow\":", join.subflow)
+        }
         line.member(",\"side\":\"", word: join.side.rawValue)
         line.member(",\"outcome\":\"", word: join.outcome.rawValue)
         if let reason = join.reason { reasons.write(reason, to: &line) }
@@ -173,7 +176,15 @@ public struct RecordWriter: ~Copyable {
     private mutating func write(_ fallback: FallbackRecord, to line: inout ByteBuffer) {
         begin("{\"v\":1,\"type\":\"fallback\",\"seq\":", fallback.time, &line)
         line.member(",\"conn\":", fallback.conn)
-        reasons.write(fallback.reason, to: &line)
+        if let reason = fallback.reason { reasons.write(reason, to: &line) }
+        line.append("}\n")
+    }
+
+    private mutating func write(_ address: AddressRecord, to line: inout ByteBuffer) {
+        begin("{\"v\":1,\"type\":\"address\",\"seq\":", address.time, &line)
+        line.member(",\"conn\":", unlessZero: address.conn)
+        line.member(",\"netns\":", unlessZero: address.netns)
+        line.member(",\"change\":\"", word: address.change.rawValue)
         line.append("}\n")
     }
 

@@ -47,7 +47,7 @@ public struct Tally: ~Copyable {
             if let reason = join.reason { reasons.count(reason) }
         case .fallback(let fallback):
             sawFallback = true
-            reasons.count(fallback.reason)
+            if let reason = fallback.reason { reasons.count(reason) }
         case .anomaly(let anomaly):
             sawAnomaly = true
             // One that grows or ends is still one.
@@ -55,7 +55,7 @@ public struct Tally: ~Copyable {
         case .lost(let lost):
             sawLost = true
             lostTotal &+= lost.count
-        case .step, .connection, .close, .listener:
+        case .step, .connection, .close, .listener, .address:
             break
         }
     }

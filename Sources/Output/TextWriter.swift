@@ -85,7 +85,7 @@ public struct TextWriter: ~Copyable {
         case .listener(let listener): write(listener, to: &text)
         case .anomaly(let anomaly): write(anomaly, to: &text)
         case .lost(let lost): write(lost, to: &text)
-        case .step: break
+        case .step, .address: break
         }
     }
 
