@@ -104,6 +104,12 @@ static __always_inline _Bool mps_wanted(const struct mps_tuple *t, __u32 side)
 	return 1;
 }
 
+/* Additional subflows belong to a connection that other ends decided about: user space knows it. */
+static __always_inline _Bool mps_join_wanted(const struct mps_tuple *t, __u32 side)
+{
+	return mps_netns_wanted(t->netns) && (!config.side || !side || config.side == side);
+}
+
 static __always_inline void *mps_reserve(__u64 size, __u32 kind, __u32 hook)
 {
 	struct mps_counter *counter = mps_counter_of(hook);

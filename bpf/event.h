@@ -27,7 +27,7 @@ typedef uint64_t mps_u64;
 #endif
 
 /* Raised whenever a field changes its place or meaning. */
-#define MPS_EVENT_VERSION 1
+#define MPS_EVENT_VERSION 2
 
 /* What was observed. Order is part of the ABI. */
 enum mps_kind {
@@ -49,6 +49,10 @@ enum mps_kind {
 	MPS_RESET_IN = 15,            /* a RST reached the socket */
 	MPS_SUBFLOW_CLOSED = 16,      /* ssk or TCP socket * -> CLOSE */
 	MPS_MSK_CLOSED = 17,          /* msk * -> CLOSE */
+	MPS_JOIN_CONFIRMED = 18,      /* the peer's first DSS on a joining subflow of ours: it took the MP_JOIN */
+	MPS_RESET_OUT = 19,           /* an MPTCP listener answers with a RST */
+	MPS_FALLBACK = 20,            /* data without a mapping: MPTCP is over for this connection */
+	MPS_ADDRESS = 21,             /* packet: ADD_ADDR or RM_ADDR, one for each address or id */
 	MPS_KIND_COUNT
 };
 
@@ -60,6 +64,8 @@ enum mps_hook {
 	MPS_HOOK_RECEIVE_RESET = 3,  /* raw tracepoint tcp_receive_reset */
 	MPS_HOOK_SOCK_CREATE = 4,    /* cgroup/sock_create */
 	MPS_HOOK_SOCK_RELEASE = 5,   /* cgroup/sock_release */
+	MPS_HOOK_SEND_RESET = 6,     /* raw tracepoint tcp_send_reset */
+	MPS_HOOK_DATA_AVAIL = 7,     /* raw tracepoint subflow_check_data_avail */
 	MPS_HOOK_COUNT
 };
 
@@ -77,13 +83,42 @@ enum mps_hook {
 #define MPS_F_REMOTE_TOKEN   0x0400 /* remote_token is set, remote_key is not */
 #define MPS_F_V6ONLY_SOCKET  0x0800 /* an AF_INET6 socket (its peer may be v4-mapped) */
 #define MPS_F_PM_LISTENER    0x1000 /* ctx->pm_listener: the path manager's own */
+#define MPS_F_FALLBACK       0x2000 /* the msk has fallen back */
+#define MPS_F_FULL           0x4000 /* msk->fully_established */
+#define MPS_F_RESET_REASON   0x8000 /* reset_reason is set */
 
 /* mps_event.option: the MPTCP subtype a packet carried (RFC 8684, section 3). */
 #define MPS_OPTION_MP_CAPABLE 0x0
 #define MPS_OPTION_MP_JOIN    0x1
 #define MPS_OPTION_DSS        0x2
+#define MPS_OPTION_ADD_ADDR   0x3
+#define MPS_OPTION_RM_ADDR    0x4
+#define MPS_OPTION_TCPRST     0x8
 #define MPS_OPTION_UNKNOWN    0xfe /* not looked at */
 #define MPS_OPTION_NONE       0xff /* looked at: there is no option 30 */
+
+/*
+ * Which of the kernel's counters (enum linux_mptcp_mib_field, whose numbers move between
+ * versions) rose while the kernel handled what the event tells; 0: none of these.
+ */
+enum mps_mib {
+	MPS_MIB_NONE = 0,
+	MPS_MIB_SYNTX_DISABLED = 1,     /* MPCapableSYNTXDisabled: the blackhole state holds */
+	MPS_MIB_MD5SIG_FALLBACK = 2,    /* MD5SigFallback */
+	MPS_MIB_JOIN_NO_TOKEN = 3,      /* MPJoinNoTokenFound */
+	MPS_MIB_JOIN_REJECTED = 4,      /* MPJoinRejected */
+	MPS_MIB_JOIN_ACK_HMAC = 5,      /* MPJoinAckHMacFailure */
+	MPS_MIB_JOIN_SYNACK_HMAC = 6,   /* MPJoinSynAckHMacFailure */
+	MPS_MIB_MISMATCH_PORT_SYN = 7,  /* MismatchPortSynRx */
+	MPS_MIB_MISMATCH_PORT_ACK = 8,  /* MismatchPortAckRx */
+	MPS_MIB_COUNT
+};
+
+/* What get_mapping_status() said of data (MPS_FALLBACK: mps_event.old_state). */
+#define MPS_MAPPING_INVALID 1
+#define MPS_MAPPING_DUMMY 4
+#define MPS_MAPPING_BAD_CSUM 5
+#define MPS_MAPPING_NODSS 6
 
 struct mps_event {
 	mps_u16 version;     /* MPS_EVENT_VERSION */
@@ -98,14 +133,16 @@ struct mps_event {
 	mps_u64 cookie;      /* socket cookie of the listener, else of the msk, else the ssk; 0: never made */
 	mps_u64 remote_key;  /* the peer's key as in ctx->remote_key; never written anywhere */
 	mps_u8 local[16];
-	mps_u8 remote[16];
+	mps_u8 remote[16];   /* MPS_ADDRESS: the address in the option, all 0 when it has none */
 	mps_u16 local_port;
 	mps_u16 remote_port;
 	mps_u32 netns;       /* inode number */
 	mps_u32 token;       /* 0: none */
 	mps_u32 remote_token;/* joins: the token asked for; else see MPS_F_REMOTE_TOKEN */
-	mps_u32 error;       /* sk->sk_err, errno */
-	mps_u8 old_state;    /* TCP_* as in include/net/tcp_states.h */
+	mps_u16 error;       /* sk->sk_err, errno */
+	mps_u8 reset_reason; /* of MP_TCPRST, RFC 8684 section 3.6; see MPS_F_RESET_REASON */
+	mps_u8 mib;          /* enum mps_mib */
+	mps_u8 old_state;    /* TCP_* as in include/net/tcp_states.h; MPS_FALLBACK: MPS_MAPPING_* */
 	mps_u8 new_state;
 	mps_u8 option;       /* MPS_OPTION_* */
 	mps_u8 mptcp_version;/* of the packet's option, 0xff unknown */
@@ -161,6 +198,8 @@ struct mps_config {
 	mps_u8 pad[5];
 	mps_u8 address[16];    /* either end, network order, v4-mapped */
 	mps_u64 wake_bytes;    /* wake the reader when this much is waiting */
+	mps_u32 per_cpu_distance; /* from per-CPU `runqueues` to `this_cpu_off`, signed; 0: not known */
+	mps_u32 pad2;
 };
 
 #define MPS_SIDE_CLIENT 1
@@ -186,6 +225,8 @@ MPS_AT(mps_event, netns, 92);
 MPS_AT(mps_event, token, 96);
 MPS_AT(mps_event, remote_token, 100);
 MPS_AT(mps_event, error, 104);
+MPS_AT(mps_event, reset_reason, 106);
+MPS_AT(mps_event, mib, 107);
 MPS_AT(mps_event, old_state, 108);
 MPS_AT(mps_event, option, 110);
 MPS_AT(mps_event, retransmits, 113);
@@ -197,8 +238,9 @@ MPS_AT(mps_owner, cgroup, 16);
 MPS_AT(mps_owner, comm, 24);
 _Static_assert(sizeof(struct mps_owned_event) == 160, "mps_owned_event");
 _Static_assert(sizeof(struct mps_counter) == 32, "mps_counter");
-_Static_assert(sizeof(struct mps_config) == 48, "mps_config");
+_Static_assert(sizeof(struct mps_config) == 56, "mps_config");
 MPS_AT(mps_config, address, 24);
 MPS_AT(mps_config, wake_bytes, 40);
+MPS_AT(mps_config, per_cpu_distance, 48);
 
 #endif

@@ -4,8 +4,10 @@
  * tracepoints, and programs at the root of cgroup v2, which see every network namespace.
  * Only unpacking here; what is observed is in handlers/.
  */
+#include "handlers/data.h"
 #include "handlers/lifetime.h"
 #include "handlers/packet.h"
+#include "handlers/reset.h"
 #include "handlers/state.h"
 
 SEC("raw_tracepoint/inet_sock_set_state")
@@ -18,6 +20,18 @@ SEC("raw_tracepoint/tcp_receive_reset")
 int tcp_receive_reset(struct bpf_raw_tracepoint_args *ctx)
 {
 	return mps_on_reset_in((struct sock *)ctx->args[0]);
+}
+
+SEC("raw_tracepoint/tcp_send_reset")
+int tcp_send_reset(struct bpf_raw_tracepoint_args *ctx)
+{
+	return mps_on_reset_out((struct sock *)ctx->args[0], (struct sk_buff *)ctx->args[1], ctx->args[2]);
+}
+
+SEC("raw_tracepoint/subflow_check_data_avail")
+int subflow_check_data_avail(struct bpf_raw_tracepoint_args *ctx)
+{
+	return mps_on_data((__u8)ctx->args[0], (struct sk_buff *)ctx->args[1]);
 }
 
 /* Every program below returns 1: go on, nothing is changed. */

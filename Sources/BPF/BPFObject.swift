@@ -33,6 +33,13 @@ public struct BPFObject: ~Copyable {
     /// How many CPUs the kernel may ever use; their numbers are below it.
     public static var possibleCPUs: Int { max(1, Int(libbpf_num_possible_cpus())) }
 
+    /// How far it is from one per-CPU variable of the kernel to another, in bytes; 0: not known.
+    /// - Parameter btf: a file with the kernel's BTF; nil: where the kernel keeps it.
+    public static func perCPUDistance(from: String, to: String, btf: String? = nil) -> Int32 {
+        if let btf { return mps_per_cpu_distance(btf, from, to) }
+        return mps_per_cpu_distance(nil, from, to)
+    }
+
     /// The program of that name in the object.
     public borrowing func program(_ name: String) throws(BPFError) -> BPFProgram {
         guard let program = bpf_object__find_program_by_name(object, name) else {

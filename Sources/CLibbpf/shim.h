@@ -101,6 +101,41 @@ static inline int mps_bpf_variable(const struct bpf_object *object, const char *
 	return -ENOENT;
 }
 
+/*
+ * How far it is from one per-CPU variable of the kernel to another, in bytes, as its BTF says;
+ * 0 where one is unknown. `path`: a file with the kernel's BTF, or NULL.
+ */
+static inline int mps_per_cpu_distance(const char *path, const char *from, const char *to)
+{
+	struct btf *btf = path ? btf__parse(path, NULL) : btf__load_vmlinux_btf();
+	const struct btf_var_secinfo *variable;
+	unsigned int begin = 0, end = 0;
+	int found = 0, id;
+
+	if (!btf)
+		return 0;
+	id = btf__find_by_name_kind(btf, ".data..percpu", BTF_KIND_DATASEC);
+	if (id > 0) {
+		const struct btf_type *section = btf__type_by_id(btf, id);
+
+		variable = btf_var_secinfos(section);
+		for (int i = 0; i < btf_vlen(section); i++, variable++) {
+			const struct btf_type *type = btf__type_by_id(btf, variable->type);
+			const char *name = type ? btf__name_by_offset(btf, type->name_off) : "";
+
+			if (!strcmp(name, from)) {
+				begin = variable->offset;
+				found |= 1;
+			} else if (!strcmp(name, to)) {
+				end = variable->offset;
+				found |= 2;
+			}
+		}
+	}
+	btf__free(btf);
+	return found == 3 ? (int)(end - begin) : 0;
+}
+
 /* How often the kernel skipped the program because it was already running on that CPU. */
 static inline int mps_bpf_recursion_misses(int program, unsigned long long *misses)
 {

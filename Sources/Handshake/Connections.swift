@@ -1,8 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One connection, as far as it is known.
+/// One connection, as far as it is known, with its first subflow; or, when `isJoin`, an additional
+/// subflow of one.
 struct Connection {
+    /// Of a join: its connection's; 0: not known.
     var id: UInt64 = 0
+    /// Tells apart what had the same place in the store, one after the other; 0: the place is free.
+    var serial: UInt64 = 0
+    var isJoin = false
+    /// Of a join: the place and serial of its connection; -1: not known.
+    var parent: Int32 = -1
+    var parentSerial: UInt64 = 0
+    /// Its number within the connection.
+    var subflow: UInt32 = 0
+    /// The highest number given to a subflow of this connection.
+    var lastSubflow: UInt32 = 0
+    var localID: UInt8?
+    var remoteID: UInt8?
+    var backup: Bool?
+    /// What was seen earlier and still holds (`Facts.lasting`).
+    var facts: Facts = []
+    var kernelReason: KernelReason?
+    /// Its handshake ended as MPTCP.
+    var hadMptcp = false
+    /// It lost MPTCP after the handshake.
+    var fellBack = false
     var state = SubflowState.none
     var side: Side?
     /// The kernel's pointers to its first subflow and its MPTCP socket; 0: none known.
@@ -31,8 +53,6 @@ struct Connection {
     var decided = false
     var fromSnapshot = false
     var subflows: UInt32 = 1
-    /// Joins were tried whose end is not followed.
-    var joinsTried = false
     /// How many losses had been reported when it began.
     var lossesBefore: UInt64 = 0
 
@@ -61,6 +81,8 @@ struct Connections {
     private var byMsk = PointerTable()
     private var byTuple = PointerTable()
     private var byCookie = PointerTable()
+    private var byToken = PointerTable()
+    private var lastSerial: UInt64 = 0
     private var lists = [List](repeating: List(), count: Connection.Kind.allCases.count)
     let capacity: Int
     private let seed: UInt64
@@ -92,6 +114,11 @@ struct Connections {
     func msk(_ pointer: UInt64) -> Int32? { byMsk[pointer] }
     func cookie(_ cookie: UInt64) -> Int32? { byCookie[cookie] }
 
+    /// The connection that has this token at this end.
+    func token(_ netns: UInt32, _ token: UInt32) -> Int32? {
+        token == 0 ? nil : byToken[UInt64(netns) << 32 | UInt64(token)]
+    }
+
     func halfOpen(_ observation: Observation) -> Int32? {
         let key = tupleKey(observation.netns, observation.local, observation.remote)
         guard let index = byTuple[key] else { return nil }
@@ -121,6 +148,7 @@ struct Connections {
     /// A new connection. The store must have room (see `isFull`).
     mutating func add(_ connection: Connection) -> Int32 {
         let index: Int32
+        lastSerial += 1
         if let recycled = free.popLast() {
             index = recycled
             slots[Int(index)] = connection
@@ -128,6 +156,7 @@ struct Connections {
             index = Int32(slots.count)
             slots.append(connection)
         }
+        slots[Int(index)].serial = lastSerial
         append(index)
         count += 1
         return index
@@ -149,6 +178,20 @@ struct Connections {
         if let stale = byMsk[pointer] { slots[Int(stale)].msk = 0 }
         slots[Int(index)].msk = pointer
         byMsk[pointer] = index
+    }
+
+    /// By which joins find it.
+    mutating func setToken(_ index: Int32, _ token: UInt32) {
+        let connection = slots[Int(index)]
+        if token == connection.token { return }
+        forgetToken(connection, index)
+        slots[Int(index)].token = token
+        byToken[UInt64(connection.netns) << 32 | UInt64(token)] = index
+    }
+
+    private mutating func forgetToken(_ connection: Connection, _ index: Int32) {
+        let key = UInt64(connection.netns) << 32 | UInt64(connection.token)
+        if connection.token != 0, byToken[key] == index { byToken[key] = nil }
     }
 
     mutating func setCookie(_ index: Int32, _ cookie: UInt64) {
@@ -190,9 +233,10 @@ struct Connections {
         if connection.ssk != 0 { bySubflow[connection.ssk] = nil }
         if connection.msk != 0 { byMsk[connection.msk] = nil }
         if connection.cookie != 0 { byCookie[connection.cookie] = nil }
+        if !connection.isJoin { forgetToken(connection, index) }
         clearHalfOpen(index)
         unlink(index)
-        slots[Int(index)].id = 0
+        slots[Int(index)].serial = 0
         free.append(index)
         count -= 1
     }

@@ -3,6 +3,7 @@
 /// Where in the kernel something was observed.
 public enum Hook: UInt8, Sendable, CaseIterable {
     case inetSockSetState, skbEgress, skbIngress, tcpReceiveReset, sockCreate, sockRelease
+    case tcpSendReset, dataAvailable
     /// Not a program: the socket tables, read by sock_diag.
     case snapshot
     /// Not a program: time that passed, the end of the trace.
@@ -18,6 +19,8 @@ public enum Hook: UInt8, Sendable, CaseIterable {
         case .tcpReceiveReset: "tcp_receive_reset"
         case .sockCreate: "cgroup/sock_create"
         case .sockRelease: "cgroup/sock_release"
+        case .tcpSendReset: "tcp_send_reset"
+        case .dataAvailable: "subflow_check_data_avail"
         case .snapshot: "sock_diag"
         case .clock: "clock"
         case .tracker: "tracker"
@@ -27,8 +30,8 @@ public enum Hook: UInt8, Sendable, CaseIterable {
 
 /// What is true of an observation, as bits that a row of the transition table can ask for.
 public struct Facts: OptionSet, Hashable, Sendable {
-    public let rawValue: UInt32
-    public init(rawValue: UInt32) { self.rawValue = rawValue }
+    public let rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
 
     /// The socket (of a packet to a listener: the listener) is MPTCP.
     public static let mptcpSocket = Facts(rawValue: 1 << 0)
@@ -60,6 +63,45 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let msk = Facts(rawValue: 1 << 13)
     /// The trace is ending.
     public static let traceEnd = Facts(rawValue: 1 << 14)
+    /// The RST is this end's own.
+    public static let sentByUs = Facts(rawValue: 1 << 15)
+    /// The RST came for a half-open handshake, of which there is no socket yet.
+    public static let halfOpen = Facts(rawValue: 1 << 16)
+    /// The MPTCP socket has fallen back.
+    public static let fellBack = Facts(rawValue: 1 << 17)
+    /// The handshake was confirmed by a packet with MPTCP's options (`msk->fully_established`).
+    public static let fullyEstablished = Facts(rawValue: 1 << 18)
+    /// Data came without a DSS, or with one that does not fit.
+    public static let noMapping = Facts(rawValue: 1 << 19)
+    /// Data came with a wrong DSS checksum.
+    public static let badChecksum = Facts(rawValue: 1 << 20)
+    /// The RST carried MP_TCPRST with reason 1, an MPTCP-specific error.
+    public static let rstMptcp = Facts(rawValue: 1 << 21)
+    /// 2, lack of resources.
+    public static let rstResources = Facts(rawValue: 1 << 22)
+    /// 3, administratively prohibited.
+    public static let rstProhibited = Facts(rawValue: 1 << 23)
+    /// 6, middlebox interference.
+    public static let rstMiddlebox = Facts(rawValue: 1 << 24)
+    /// The kernel counted MPJoinNoTokenFound.
+    public static let noToken = Facts(rawValue: 1 << 25)
+    /// MPJoinRejected.
+    public static let joinRejected = Facts(rawValue: 1 << 26)
+    /// MPJoinAckHMacFailure.
+    public static let ackHMac = Facts(rawValue: 1 << 27)
+    /// MPJoinSynAckHMacFailure.
+    public static let synackHMac = Facts(rawValue: 1 << 28)
+    /// MismatchPortSynRx or MismatchPortAckRx.
+    public static let mismatchPort = Facts(rawValue: 1 << 29)
+    /// MPCapableSYNTXDisabled: the blackhole state holds.
+    public static let blackhole = Facts(rawValue: 1 << 30)
+    /// MD5SigFallback.
+    public static let md5 = Facts(rawValue: 1 << 31)
+
+    /// Those that still hold for what comes later on the same subflow.
+    static let lasting: Facts = [
+        .blackhole, .md5, .rstMptcp, .rstResources, .rstProhibited, .rstMiddlebox, .synackHMac,
+    ]
 }
 
 /// One input of the state machine. Live, replay and tests feed the same values; the tracker
@@ -94,6 +136,10 @@ public struct Observation: Sendable {
     public var remoteToken: UInt32 = 0
     public var error: UInt32 = 0
     public var retransmits: UInt8 = 0
+    /// The counter that the kernel raised for it; nil: none that is known.
+    public var kernelReason: KernelReason?
+    /// Of MP_TCPRST (RFC 8684, section 3.6); nil: the RST carried none.
+    public var resetReason: UInt8?
     public var localID: UInt8?
     public var remoteID: UInt8?
     public var backup: Bool?

@@ -10,6 +10,7 @@ public enum Reason: String, Sendable, CaseIterable {
     case synWithMptcpDropped = "syn_with_mptcp_dropped"
     case blackhole
     case md5SigFallback = "md5_sig_fallback"
+    case mpCapableEndpAttempt = "mp_capable_endp_attempt"
     case mptcpDisabledAtConnect = "mptcp_disabled_at_connect"
     // of joins
     case synackWithoutMpJoin = "synack_without_mp_join"
@@ -26,9 +27,7 @@ public enum Reason: String, Sendable, CaseIterable {
     // fallback after the handshake
     case mpCapableDataFallback = "mp_capable_data_fallback"
     case dssFallback = "dss_fallback"
-    case dssCorruptionFallback = "dss_corruption_fallback"
     case dataCsumErr = "data_csum_err"
-    case infiniteMapRx = "infinite_map_rx"
     // refused, reset, timeout
     case rstToSyn = "rst_to_syn"
     case rstInHandshake = "rst_in_handshake"
@@ -39,6 +38,16 @@ public enum Reason: String, Sendable, CaseIterable {
     case closedByProcess = "closed_by_process"
     case traceEnded = "trace_ended"
     case notFollowed = "not_followed"
+
+    /// Whether it is what one of the kernel's counters says.
+    var isKernels: Bool {
+        switch self {
+        case .blackhole, .md5SigFallback, .mpJoinNoTokenFound, .mpJoinRejected, .mpJoinAckHMacFailure,
+            .mpJoinSynAckHMacFailure, .mismatchPort:
+            true
+        default: false
+        }
+    }
 
     /// One sentence that tells a person what to look at next.
     public var advice: String {
@@ -64,6 +73,9 @@ public enum Reason: String, Sendable, CaseIterable {
         case .blackhole:
             "The kernel does not ask for MPTCP for a while, because SYNs with MP_CAPABLE were dropped before: "
                 + "find the middlebox that drops TCP option 30; writing net.mptcp.blackhole_timeout ends the state."
+        case .mpCapableEndpAttempt:
+            "A new connection was tried at the port that the path manager opened for further subflows only: "
+                + "clients must connect to the service's own port."
         case .md5SigFallback:
             "The socket uses TCP MD5 signatures, which leave no room for MPTCP's options: use one or the other."
         case .synackWithoutMpJoin:
@@ -104,14 +116,9 @@ public enum Reason: String, Sendable, CaseIterable {
         case .dssFallback:
             "Data came without its DSS option: a middlebox began to strip MPTCP options, or it splits or joins "
                 + "segments; look for proxies and offloading on the path from the peer."
-        case .dssCorruptionFallback:
-            "Data and its DSS option did not fit together: a middlebox changes the stream; look for proxies "
-                + "and offloading on the path."
         case .dataCsumErr:
             "The DSS checksum was wrong: something changes the payload on the path, as application gateways "
                 + "do for FTP or SIP; look for them."
-        case .infiniteMapRx:
-            "The peer fell back and told so with an infinite mapping: trace the peer's end for its reason."
         case .rstToSyn:
             "Nothing listens on that address and port, or a firewall rejects it."
         case .rstInHandshake:

@@ -58,7 +58,6 @@ public struct Timings: Equatable, Sendable {
 
 /// A counter of the kernel's, under the name that `nstat` prints (without `MPTcpExt`).
 public enum KernelReason: String, Sendable, CaseIterable {
-    case fallbackSynack = "MPCapableFallbackSYNACK"
     case synTxDisabled = "MPCapableSYNTXDisabled"
     case md5SigFallback = "MD5SigFallback"
     case joinNoTokenFound = "MPJoinNoTokenFound"
@@ -67,9 +66,7 @@ public enum KernelReason: String, Sendable, CaseIterable {
     case joinSynAckHMacFailure = "MPJoinSynAckHMacFailure"
     case mismatchPortSynRx = "MismatchPortSynRx"
     case mismatchPortAckRx = "MismatchPortAckRx"
-    case capableDataFallback = "MPCapableDataFallback"
     case dssFallback = "DssFallback"
-    case dssCorruptionFallback = "DSSCorruptionFallback"
 }
 
 public struct HandshakeRecord: Sendable {
@@ -118,7 +115,25 @@ public struct HandshakeRecord: Sendable {
     }
 }
 
-public enum JoinOutcome: String, Sendable, CaseIterable { case joined, rejected, reset, timeout, aborted }
+public enum JoinOutcome: String, Sendable, CaseIterable {
+    case joined
+    /// An end said no to a well-formed attempt.
+    case rejected
+    /// It broke: an option was missing, or a RST came for another reason.
+    case reset
+    case timeout, aborted
+
+    /// What the outcome of a handshake is for a join.
+    init(_ outcome: Outcome) {
+        switch outcome {
+        case .mptcp: self = .joined
+        case .refused: self = .rejected
+        case .reset, .fallback, .tcp: self = .reset
+        case .timeout: self = .timeout
+        case .aborted: self = .aborted
+        }
+    }
+}
 
 public struct JoinRecord: Sendable {
     public var time: UInt64

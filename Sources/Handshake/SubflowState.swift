@@ -42,7 +42,37 @@ public enum SubflowState: UInt8, Sendable, CaseIterable {
     /// The kernel cloned an msk for the connection.
     case accepted
 
+    // additional subflows, of ours
+    /// The SYN asks for MP_JOIN.
+    case joinSynSent
+    /// The SYN-ACK carried MP_JOIN.
+    case joinSynackReceived
+    /// It came without.
+    case joinSynackReceivedPlain
+    /// TCP is established, the peer has not confirmed the join yet.
+    case joinTcpEstablished
+    /// A RST answered the SYN.
+    case joinRefused
+    /// A RST came later, before the join was confirmed.
+    case joinReset
+
+    // additional subflows, of the peer's
+    /// A SYN with MP_JOIN reached an MPTCP listener.
+    case joinSynReceived
+    /// It reached a TCP listener.
+    case joinSynReceivedByTcp
+    /// The SYN-ACK left with MP_JOIN.
+    case joinSynackSent
+    /// It left without.
+    case joinSynackSentPlain
+    /// The third ACK carried MP_JOIN.
+    case joinAckReceived
+    /// It came without.
+    case joinAckReceivedPlain
+
     // both
+    /// The subflow carries the connection's data.
+    case joined
     case mptcpEstablished
     /// Established as TCP where one end wanted MPTCP.
     case fallback
@@ -74,6 +104,19 @@ public enum SubflowState: UInt8, Sendable, CaseIterable {
         case .ackReceived: "ack_received"
         case .ackReceivedPlain: "ack_received_plain"
         case .accepted: "accepted"
+        case .joinSynSent: "join_syn_sent"
+        case .joinSynackReceived: "join_synack_received"
+        case .joinSynackReceivedPlain: "join_synack_received_plain"
+        case .joinTcpEstablished: "join_tcp_established"
+        case .joinRefused: "join_refused"
+        case .joinReset: "join_reset"
+        case .joinSynReceived: "join_syn_received"
+        case .joinSynReceivedByTcp: "join_syn_received_by_tcp"
+        case .joinSynackSent: "join_synack_sent"
+        case .joinSynackSentPlain: "join_synack_sent_plain"
+        case .joinAckReceived: "join_ack_received"
+        case .joinAckReceivedPlain: "join_ack_received_plain"
+        case .joined: "joined"
         case .mptcpEstablished: "mptcp_established"
         case .fallback: "fallback"
         case .plain: "plain"
@@ -103,6 +146,20 @@ public enum SubflowState: UInt8, Sendable, CaseIterable {
         case .ackReceived: "server: the third ACK carried MP_CAPABLE"
         case .ackReceivedPlain: "server: the third ACK came without MP_CAPABLE"
         case .accepted: "server: the kernel cloned an msk for the connection"
+        case .joinSynSent: "client of a join: the SYN asks for MP_JOIN"
+        case .joinSynackReceived: "client of a join: the SYN-ACK carried MP_JOIN"
+        case .joinSynackReceivedPlain: "client of a join: the SYN-ACK came without MP_JOIN"
+        case .joinTcpEstablished:
+            "client of a join: TCP is established, the peer has not confirmed the join yet"
+        case .joinRefused: "client of a join: a RST answered the SYN"
+        case .joinReset: "client of a join: a RST came later, before the join was confirmed"
+        case .joinSynReceived: "server of a join: a SYN with MP_JOIN reached an MPTCP listener"
+        case .joinSynReceivedByTcp: "server of a join: a SYN with MP_JOIN reached a TCP listener"
+        case .joinSynackSent: "server of a join: the SYN-ACK left with MP_JOIN"
+        case .joinSynackSentPlain: "server of a join: the SYN-ACK left without MP_JOIN, though it was asked for"
+        case .joinAckReceived: "server of a join: the third ACK carried MP_JOIN"
+        case .joinAckReceivedPlain: "server of a join: the third ACK came without MP_JOIN"
+        case .joined: "the additional subflow carries the connection's data"
         case .mptcpEstablished: "both ends speak MPTCP"
         case .fallback: "established as TCP where one end wanted MPTCP"
         case .plain: "established as TCP; nobody wanted MPTCP (`--all-tcp`)"

@@ -30,22 +30,22 @@ public struct Tracker {
     /// What was found and not yet taken.
     public var records: ContiguousArray<Record> = []
     /// Handshakes and connections that had to make room.
-    public private(set) var evicted: UInt64 = 0
+    public internal(set) var evicted: UInt64 = 0
 
-    private let table: TransitionTable
-    private let options: Options
-    private var connections: Connections
-    private var listeners: Listeners
-    private var lastConnection: UInt64 = 0
-    private var lastListener: UInt64 = 0
-    private var lastAnomaly: UInt64 = 0
+    let table: TransitionTable
+    let options: Options
+    var connections: Connections
+    var listeners: Listeners
+    var lastConnection: UInt64 = 0
+    var lastListener: UInt64 = 0
+    var lastAnomaly: UInt64 = 0
     /// Rises with every gap.
-    private var losses: UInt64 = 0
-    private var lossesSeen: UInt32 = 0
-    private var evictedReported: UInt64 = 0
-    private var divergences: [UInt32: Divergence] = [:]
+    var losses: UInt64 = 0
+    var lossesSeen: UInt32 = 0
+    var evictedReported: UInt64 = 0
+    var divergences: [UInt32: Divergence] = [:]
 
-    private struct Divergence {
+    struct Divergence {
         var id: UInt64
         var count: UInt64
         var lastWritten: UInt64
@@ -104,12 +104,13 @@ public struct Tracker {
             connection.local = found.local
             connection.remote = found.remote
             connection.netns = found.netns
-            connection.token = found.token
             connection.owner = found.owner
             connection.subflows = found.subflows
             connection.decided = true
+            connection.hadMptcp = found.state == .mptcp
             connection.fromSnapshot = true
             let index = connections.add(connection)
+            if found.token != 0 { connections.setToken(index, found.token) }
             if found.cookie != 0 { connections.setCookie(index, found.cookie) }
             records.append(
                 .connection(
@@ -148,12 +149,15 @@ public struct Tracker {
             listenerOpened(observation)
         case .closed where observation.listener != 0 && observation.listener == observation.socket:
             listenerClosed(observation)
-        case .joinSynSent:
-            if let index = connections.msk(observation.msk) { connections[index].joinsTried = true }
-        case .socketRefused, .joinSynReceived, .joinSynackSent, .joinSynackReceived:
+        case .socketRefused:
             break
-        case .joinEstablished:
-            if let index = connections.msk(observation.msk) { connections[index].subflows += 1 }
+        case .addressed:
+            addressed(observation)
+        case .closed where observation.facts.contains([.msk, .fellBack]):
+            if let index = find(observation) {
+                noteFallback(observation, index)
+                apply(observation, to: index)
+            }
         default:
             if let index = find(observation) { apply(observation, to: index) }
         }
@@ -190,7 +194,7 @@ public struct Tracker {
                 observation.facts = facts
                 apply(observation, to: index)
             }
-            if connections[index].id == connection.id { connections.remove(index) }
+            if connections[index].serial == connection.serial { connections.remove(index) }
         }
     }
 
@@ -200,383 +204,5 @@ public struct Tracker {
             .lost(
                 LostRecord(time: time, hook: .tracker, count: evicted - evictedReported, reason: .tableFull)))
         evictedReported = evicted
-    }
-
-    // MARK: whose observation it is
-
-    private mutating func find(_ observation: Observation) -> Int32? {
-        switch observation.step {
-        case .socketCreated:
-            if let stale = connections.msk(observation.msk) { forget(stale) }
-            return add(observation)
-        case .synSent:
-            return observation.hook == .skbEgress
-                ? sameEnds(connections.subflow(observation.socket), observation) : connecting(observation)
-        case .synReceived:
-            // A half-open handshake of the same addresses that was answered is this SYN again.
-            return connections.halfOpen(observation) ?? addHalfOpen(observation)
-        case .synackSent, .ackReceived:
-            return connections.halfOpen(observation)
-        case .synackReceived:
-            return sameEnds(connections.subflow(observation.socket), observation)
-        case .established where observation.side == .server:
-            return accepted(observation)
-        case .mptcpEstablished where observation.side == .server:
-            return accepted(observation)
-        case .established:
-            if let index = sameEnds(connections.subflow(observation.socket), observation) { return index }
-            // Of a plain socket that began before the trace, nothing is told.
-            return nil
-        case .mptcpEstablished, .fallback:
-            if let index = connections.msk(observation.msk) { return index }
-            return add(observation)
-        case .closed where observation.hook == .sockRelease:
-            guard let index = connections.msk(observation.msk), connections[index].state == .created
-            else { return nil }
-            return index
-        case .closed where observation.facts.contains(.msk):
-            return connections.msk(observation.msk) ?? connections.cookie(observation.cookie)
-        case .closed, .reset:
-            return sameEnds(connections.subflow(observation.socket), observation)
-        default:
-            return nil
-        }
-    }
-
-    /// A pointer may be a new socket's: the peer's address and the namespace must be the same too.
-    private func sameEnds(_ index: Int32?, _ observation: Observation) -> Int32? {
-        guard let index else { return nil }
-        let connection = connections[index]
-        guard connection.netns == observation.netns, connection.remote == observation.remote,
-            connection.local.port == 0 || observation.local.port == 0
-                || connection.local.port == observation.local.port
-        else { return nil }
-        return index
-    }
-
-    /// connect(): always the beginning of a connection, whoever had the pointers before.
-    private mutating func connecting(_ observation: Observation) -> Int32? {
-        if let stale = connections.subflow(observation.socket) {
-            if connections[stale].decided {
-                connections.setSubflow(stale, 0)
-            } else {
-                forget(stale)
-            }
-        }
-        if let known = connections.msk(observation.msk) {
-            if connections[known].state == .created {
-                connections.setSubflow(known, observation.socket)
-                connections.renew(known, at: observation.time)
-                return known
-            }
-            forget(known)
-        }
-        let index = add(observation)
-        if let index { connections.setSubflow(index, observation.socket) }
-        return index
-    }
-
-    /// Its end was not seen: it was lost (and counted there), or began with the trace half over.
-    private mutating func forget(_ index: Int32) {
-        connections.remove(index)
-    }
-
-    private mutating func accepted(_ observation: Observation) -> Int32? {
-        guard
-            let index = connections.halfOpen(observation) ?? sameEnds(
-                connections.subflow(observation.socket), observation) ?? add(observation)
-        else { return nil }
-        if let stale = connections.subflow(observation.socket), stale != index, !connections[stale].decided {
-            forget(stale)
-        }
-        connections.setSubflow(index, observation.socket)
-        return index
-    }
-
-    private mutating func addHalfOpen(_ observation: Observation) -> Int32? {
-        guard let index = add(observation) else { return nil }
-        connections.setHalfOpen(index)
-        return index
-    }
-
-    private mutating func add(_ observation: Observation) -> Int32? {
-        if connections.isFull { evictOldest() }
-        lastConnection += 1
-        var connection = Connection()
-        connection.id = lastConnection
-        connection.side = observation.side
-        connection.netns = observation.netns
-        connection.local = observation.local
-        connection.remote = observation.remote
-        connection.lossesBefore = losses
-        connection.born = observation.time
-        return connections.add(connection)
-    }
-
-    private mutating func evictOldest() {
-        for kind in Connection.Kind.allCases {
-            let index = connections.oldest(kind)
-            if index < 0 { continue }
-            connections.remove(index)
-            break
-        }
-        evicted += 1
-        losses += 1
-    }
-
-    // MARK: applying a row
-
-    private mutating func apply(_ observation: Observation, to index: Int32) {
-        learn(observation, index)
-        let from = connections[index].state
-        var verdict = Verdict.nothing
-        let to: SubflowState
-        var diverged = false
-        if let number = table.row(from: from, on: observation.step, observation.facts) {
-            let row = table.rows[number]
-            to = row.to ?? from
-            verdict = row.verdict
-        } else {
-            (to, verdict) = Self.whatItMeans(observation, from)
-            diverged = connections[index].lossesBefore == losses
-        }
-        if connections[index].lossesBefore != losses,
-            observation.step == .closed || observation.step == .timer,
-            observation.facts.isDisjoint(with: [.refused, .timedOut, .connectionReset, .otherError]),
-            case .decide = verdict
-        {
-            // Why it never got further may have been in what was lost.
-            verdict = .decide(.aborted, .notFollowed)
-        }
-        connections[index].state = to
-        if options.steps || diverged { writeStep(observation, index, from, to) }
-        if diverged { writeDivergence(observation, index, from) }
-        switch verdict {
-        case .nothing: break
-        case .decide(let outcome, let reason): decide(observation, index, outcome, reason)
-        case .close: close(observation, index, from)
-        }
-        // A socket that never connected, or a connection that is over on both levels.
-        if to == .closed, connections[index].decided || from == .created {
-            let connection = connections[index]
-            if connection.msk == 0 || observation.facts.contains(.msk) || verdict == .close {
-                connections.remove(index)
-            }
-        }
-    }
-
-    /// Outside the table, the kernel is still right: what its own state says is taken over.
-    private static func whatItMeans(
-        _ observation: Observation, _ from: SubflowState
-    ) -> (SubflowState, Verdict) {
-        let undecided =
-            from != .mptcpEstablished && from != .fallback && from != .plain
-            && from != .subflowClosed && from != .closed
-        switch observation.step {
-        case .mptcpEstablished where observation.side == .client:
-            return (.mptcpEstablished, undecided ? .decide(.mptcp, nil) : .nothing)
-        case .fallback:
-            return (.fallback, undecided ? .decide(.fallback, nil) : .nothing)
-        case .established where observation.facts.contains(.capable):
-            return (.mptcpEstablished, undecided ? .decide(.mptcp, nil) : .nothing)
-        case .established where observation.side == .server && observation.facts.contains(.plainSocket):
-            return (.fallback, undecided ? .decide(.fallback, nil) : .nothing)
-        case .closed:
-            return (.closed, undecided ? .decide(.aborted, .notFollowed) : .close)
-        default:
-            return (from, .nothing)
-        }
-    }
-
-    /// Keeps what the observation tells of the connection.
-    private mutating func learn(_ observation: Observation, _ index: Int32) {
-        if observation.msk != 0 { connections.setMsk(index, observation.msk) }
-        switch observation.step {
-        case .synSent:
-            if connections[index].synTime == 0 { connections[index].synTime = observation.time }
-            if observation.hook != .skbEgress { connections[index].remote = observation.remote }
-        case .synReceived:
-            if connections[index].synTime == 0 {
-                connections[index].synTime = observation.time
-            } else if connections[index].synRetransmits < 255 {
-                connections[index].synRetransmits += 1
-            }
-            connections[index].retransmitsKnown = true
-        case .synackSent, .synackReceived:
-            if connections[index].synackTime == 0 { connections[index].synackTime = observation.time }
-        default: break
-        }
-        if connections[index].side == .client, observation.hook == .inetSockSetState,
-            observation.step != .synSent
-        {
-            if !observation.facts.contains(.msk) || observation.step == .mptcpEstablished
-                || observation.step == .fallback, !connections[index].decided
-            {
-                connections[index].synRetransmits = observation.retransmits
-                connections[index].retransmitsKnown = true
-            }
-        }
-        if observation.local.port != 0 { connections[index].local = observation.local }
-        if connections[index].remote.port == 0 { connections[index].remote = observation.remote }
-        if observation.token != 0 { connections[index].token = observation.token }
-        if observation.remoteToken != 0 { connections[index].remoteToken = observation.remoteToken }
-        if observation.error != 0 { connections[index].error = observation.error }
-        if let version = observation.mptcpVersion { connections[index].mptcpVersion = version }
-        if let checksum = observation.checksum { connections[index].checksum = checksum }
-        if let owner = observation.owner { connections[index].owner = owner }
-        if observation.listener != 0, connections[index].listener == 0,
-            observation.step == .synReceived || observation.hook == .inetSockSetState,
-            let listener = listeners.find(observation)
-        {
-            connections[index].listener = listener.id
-            connections[index].owner = listener.owner
-        }
-    }
-
-    // MARK: records
-
-    private mutating func decide(
-        _ observation: Observation, _ index: Int32, _ outcome: Outcome, _ reason: Reason?
-    ) {
-        if connections[index].decided { return }
-        connections.markDecided(index)
-        if outcome == .tcp, !options.allTcp { return }
-        let connection = connections[index]
-        var record = HandshakeRecord(
-            time: observation.time, conn: connection.id, side: connection.side ?? .client,
-            outcome: outcome, reason: reason, local: connection.local, remote: connection.remote,
-            family: observation.family != 0
-                ? observation.family
-                : connection.remote.address.isV4 ? 4 : 6,
-            owner: connection.owner, netns: connection.netns)
-        record.error = connection.error
-        record.listener = connection.listener
-        record.token = connection.token
-        record.remoteToken = connection.remoteToken
-        // What was agreed; of an attempt that failed, only what was asked for is known.
-        if outcome == .mptcp {
-            record.mptcpVersion = connection.mptcpVersion
-            record.checksum = connection.checksum
-        }
-        record.timings = Self.timings(connection, until: observation.time)
-        record.synRetransmits = connection.retransmitsKnown ? connection.synRetransmits : nil
-        records.append(.handshake(record))
-    }
-
-    private static func timings(_ connection: Connection, until end: UInt64) -> Timings {
-        func between(_ from: UInt64, _ to: UInt64) -> UInt64? {
-            from != 0 && to != 0 && to >= from ? to - from : nil
-        }
-        return Timings(
-            synToSynack: between(connection.synTime, connection.synackTime),
-            synackToEstablished: between(connection.synackTime, end),
-            total: between(connection.synTime, end))
-    }
-
-    private mutating func close(_ observation: Observation, _ index: Int32, _ from: SubflowState) {
-        let connection = connections[index]
-        if from == .plain, !options.allTcp { return }
-        records.append(
-            .close(
-                CloseRecord(
-                    time: observation.time, conn: connection.id,
-                    duration: connection.synTime != 0 && observation.time >= connection.synTime
-                        ? observation.time - connection.synTime : nil,
-                    subflows: connection.joinsTried ? nil : connection.subflows)))
-    }
-
-    private mutating func writeStep(
-        _ observation: Observation, _ index: Int32, _ from: SubflowState, _ to: SubflowState
-    ) {
-        let connection = connections[index]
-        var told = observation
-        told.local = connection.local
-        told.remote = connection.remote
-        told.netns = connection.netns
-        if told.token == 0 { told.token = connection.token }
-        records.append(
-            .step(
-                StepRecord(
-                    observation: told, conn: connection.id, subflow: 0, listener: connection.listener,
-                    side: connection.side, owner: connection.owner, from: from, to: to)))
-    }
-
-    private mutating func writeDivergence(
-        _ observation: Observation, _ index: Int32, _ from: SubflowState
-    ) {
-        let key = UInt32(from.rawValue) << 8 | UInt32(observation.step.rawValue)
-        var divergence = divergences[key] ?? Divergence(id: 0, count: 0, lastWritten: 0)
-        let first = divergence.id == 0
-        if first {
-            lastAnomaly += 1
-            divergence.id = lastAnomaly
-        }
-        divergence.count += 1
-        let due = first || observation.time >= divergence.lastWritten &+ 1_000_000_000
-        if due { divergence.lastWritten = observation.time }
-        divergences[key] = divergence
-        guard due else { return }
-        let connection = connections[index]
-        records.append(
-            .anomaly(
-                AnomalyRecord(
-                    time: observation.time, id: divergence.id, kind: .mirrorDivergence,
-                    state: first ? .open : .repeated, count: divergence.count, severity: .warning,
-                    message: "The kernel reported \(observation.step.name) for a subflow in state "
-                        + "\(from.name), which the mirrored state machine does not allow.",
-                    advice: "The outcome shown follows the kernel; please report this with the "
-                        + "kernel's version and the step given as evidence.",
-                    netns: connection.netns, listener: connection.listener, conn: connection.id,
-                    evidencePreceding: 1)))
-    }
-
-    // MARK: listeners
-
-    private mutating func listenerOpened(_ observation: Observation) {
-        if let stale = listeners.at(pointer: observation.socket) {
-            // Its end was not seen (events were lost): the kernel gave its place to another.
-            write(stale, .closed, observation.time)
-            listeners.remove(stale.id)
-        }
-        if listeners.isFull {
-            evicted += 1
-            return
-        }
-        // Its MPTCP socket was made for this, not to connect.
-        if let made = connections.msk(observation.msk), connections[made].state == .created {
-            connections.remove(made)
-        }
-        lastListener += 1
-        let mptcp = observation.facts.contains(.mptcpSocket)
-        let listener = Listener(
-            id: lastListener, transport: mptcp ? .mptcp : .tcp, local: observation.local,
-            netns: observation.netns, owner: observation.owner, inode: observation.inode,
-            pointer: observation.socket, cookie: observation.cookie,
-            // An MPTCP socket can only be made while the switch is on (mptcp_init_sock).
-            enabledAtCreation: mptcp ? true : nil, origin: .seen)
-        listeners.add(listener)
-        if options.steps {
-            records.append(
-                .step(
-                    StepRecord(
-                        observation: observation, conn: 0, subflow: 0, listener: listener.id,
-                        side: .server, owner: observation.owner, from: .none, to: .none)))
-        }
-        write(listener, .open, observation.time)
-    }
-
-    private mutating func listenerClosed(_ observation: Observation) {
-        guard let listener = listeners.find(observation) else { return }
-        listeners.remove(listener.id)
-        write(listener, .closed, observation.time)
-    }
-
-    private mutating func write(_ listener: Listener, _ state: ListenerState, _ time: UInt64) {
-        records.append(
-            .listener(
-                ListenerRecord(
-                    time: time, listener: listener.id, state: state, transport: listener.transport,
-                    local: listener.local, owner: listener.owner, netns: listener.netns,
-                    enabledAtCreation: listener.enabledAtCreation, origin: listener.origin)))
     }
 }

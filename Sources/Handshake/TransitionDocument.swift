@@ -43,6 +43,9 @@ extension TransitionTable {
                 switch row.verdict {
                 case .nothing: ""
                 case .close: "`close`"
+                case .join(let outcome, let reason):
+                    "join `\(outcome.rawValue)`" + (reason.map { " `\($0.rawValue)`" } ?? "")
+                case .fallBack(let reason): "`fallback` record" + (reason.map { " `\($0.rawValue)`" } ?? "")
                 case .decide(let outcome, let reason):
                     "`\(outcome.rawValue)`" + (reason.map { " `\($0.rawValue)`" } ?? "")
                 }

@@ -5,6 +5,10 @@ public enum Verdict: Hashable, Sendable {
     case nothing
     /// The handshake is over.
     case decide(Outcome, Reason?)
+    /// The attempt to add a subflow is over.
+    case join(JoinOutcome, Reason?)
+    /// A connection that had MPTCP lost it.
+    case fallBack(Reason?)
     /// The connection is over.
     case close
 }
@@ -95,7 +99,7 @@ extension TransitionTable {
     ]
 
     /// The kernel's handshake, mainline Linux.
-    public static let kernel: [Transition] = client + server + both
+    public static let kernel: [Transition] = client + server + joinClient + joinServer + both
 
     private static let client: [Transition] = [
         // create socket, and connect
@@ -154,6 +158,12 @@ extension TransitionTable {
             [.none, .synSent, .synSentUnasked, .synackReceivedPlain, .tcpEstablished], .fallback,
             [.droppedSyns], to: .fallback, .decide(.fallback, .synWithMptcpDropped),
             "(no line) | subflow_finish_connect: mpc_drop"),
+        .init(
+            [.synSentUnasked], .fallback, [.blackhole], to: .fallback, .decide(.fallback, .blackhole),
+            "(no line) | mptcp_connect: mptcp_active_should_disable"),
+        .init(
+            [.synSentUnasked], .fallback, [.md5], to: .fallback, .decide(.fallback, .md5SigFallback),
+            "(no line) | mptcp_connect: md5sig_info"),
         .init(
             [.synSentUnasked], .fallback, to: .fallback, .decide(.fallback, .mptcpDisabledAtConnect),
             "(no line) | subflow_finish_connect: mptcp_check_fallback"),
@@ -271,6 +281,16 @@ extension TransitionTable {
 
         // and what can go wrong
         .init(
+            serverOpen, .reset, [.sentByUs, .rstProhibited], to: .closed,
+            .decide(.reset, .mpCapableEndpAttempt),
+            "(no line) | subflow_reset_req_endp"),
+        .init(
+            serverOpen, .reset, [.sentByUs], to: nil,
+            "(no line) | tcp_v4_send_reset, to a packet that was none of the handshake's"),
+        .init(
+            serverOpen, .reset, [.halfOpen], to: .closed, .decide(.reset, .rstInHandshake),
+            "(no line) | tcp_check_req: embryonic reset"),
+        .init(
             serverOpen, .reset, to: .reset,
             "(no line) | tcp_reset"),
         .init(
@@ -278,7 +298,231 @@ extension TransitionTable {
             "(no line) | tcp_reset, inet_csk_destroy_sock"),
     ]
 
+    // MARK: additional subflows
+
+    private static let joinClientOpen: [SubflowState] = [
+        .joinSynSent, .joinSynackReceived, .joinSynackReceivedPlain, .joinTcpEstablished,
+    ]
+    private static let joinServerOpen: [SubflowState] = [
+        .joinSynReceived, .joinSynReceivedByTcp, .joinSynackSent, .joinSynackSentPlain,
+        .joinAckReceived, .joinAckReceivedPlain,
+    ]
+
+    private static let joinClient: [Transition] = [
+        // send SYN
+        .init(
+            [.none], .joinSynSent, [.mptcpSocket, .requestsJoin], to: .joinSynSent,
+            "send SYN: tcp_connect, OPTION_MP_JOIN | __mptcp_subflow_connect, tcp_connect"),
+        .init(
+            [.joinSynSent], .joinSynSent, [.optionJoin], to: nil,
+            "send SYN: mptcp_syn_options, OPTION_MP_JOIN | mptcp_syn_options"),
+        .init(
+            [.joinSynSent], .synSent, to: nil,
+            "(no line) | stripped by this machine's own firewall"),
+
+        // receive SYN-ACK
+        .init(
+            [.joinSynSent], .joinSynackReceived, [.optionJoin], to: .joinSynackReceived,
+            "receive SYN-ACK: mptcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
+        .init(
+            [.joinSynSent], .synackReceived, to: .joinSynackReceivedPlain,
+            "receive SYN-ACK: mptcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
+        .init(
+            [.joinSynackReceived, .joinSynackReceivedPlain, .joinTcpEstablished, .joined],
+            .joinSynackReceived, to: nil,
+            "receive SYN-ACK, again"),
+        .init(
+            [.joinSynackReceived, .joinSynackReceivedPlain, .joinTcpEstablished, .joined],
+            .synackReceived, to: nil,
+            "receive SYN-ACK, again"),
+        .init(
+            [.joinSynSent, .joinSynackReceived], .established, [.mptcpSocket], to: .joinTcpEstablished,
+            "receive SYN-ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_finish_connect"),
+        .init(
+            [.joinSynackReceivedPlain], .established, [.mptcpSocket], to: nil,
+            "receive SYN-ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_finish_connect"),
+
+        // the peer confirms
+        .init(
+            [.joinSynSent, .joinSynackReceived, .joinTcpEstablished], .joinEstablished, to: .joined,
+            .join(.joined, nil),
+            "(no line) | check_fully_established: the fourth ACK"),
+
+        // and what can go wrong
+        .init(
+            [.joinSynSent], .reset, to: .joinRefused,
+            "(no line) | tcp_reset"),
+        .init(
+            [.joinSynackReceived, .joinSynackReceivedPlain, .joinTcpEstablished], .reset, to: .joinReset,
+            "(no line) | tcp_reset"),
+        .init(
+            [.joinRefused], .closed, [.rstMptcp], to: .closed, .join(.rejected, .rstMptcpError),
+            "(no line) | tcp_reset; the peer: subflow_check_req"),
+        .init(
+            [.joinRefused, .joinReset], .closed, [.rstProhibited], to: .closed,
+            .join(.rejected, .rstProhibited),
+            "(no line) | tcp_reset; the peer: mptcp_can_accept_new_subflow"),
+        .init(
+            [.joinRefused, .joinReset], .closed, [.rstResources], to: .closed,
+            .join(.rejected, .rstNoResources),
+            "(no line) | tcp_reset"),
+        .init(
+            [.joinRefused, .joinReset], .closed, [.rstMiddlebox], to: .closed, .join(.reset, .rstMiddlebox),
+            "(no line) | tcp_reset"),
+        .init(
+            [.joinReset], .closed, [.rstMptcp], to: .closed, .join(.reset, .rstMptcpError),
+            "(no line) | tcp_reset; the peer: subflow_syn_recv_sock"),
+        .init(
+            [.joinRefused], .closed, to: .closed, .join(.rejected, .rstToSyn),
+            "(no line) | tcp_reset: ECONNREFUSED in SYN_SENT"),
+        .init(
+            [.joinReset], .closed, to: .closed, .join(.reset, .rstInHandshake),
+            "(no line) | tcp_reset"),
+        .init(
+            joinClientOpen, .closed, [.refused], to: .closed, .join(.rejected, .rstToSyn),
+            "(no line) | tcp_reset: ECONNREFUSED in SYN_SENT"),
+        .init(
+            joinClientOpen, .closed, [.timedOut], to: .closed, .join(.timeout, .noSynack),
+            "(no line) | tcp_write_timeout, tcp_write_err"),
+        .init(
+            [.joinSynackReceivedPlain], .closed, to: .closed, .join(.reset, .synackWithoutMpJoin),
+            "(no line) | subflow_finish_connect: do_reset"),
+        .init(
+            [.joinSynackReceived, .joinTcpEstablished], .closed, [.synackHMac], to: .closed,
+            .join(.rejected, .mpJoinSynAckHMacFailure),
+            "(no line) | subflow_finish_connect: subflow_thmac_valid"),
+        .init(
+            joinClientOpen, .closed, [.connectionReset], to: .closed, .join(.reset, .rstInHandshake),
+            "(no line) | tcp_reset, mptcp_subflow_reset"),
+        .init(
+            joinClientOpen, .closed, [.otherError], to: .closed, .join(.aborted, .connectFailed),
+            "(no line) | tcp_v4_err, tcp_v6_err"),
+        .init(
+            joinClientOpen, .closed, to: .closed, .join(.aborted, .closedByProcess),
+            "(no line) | mptcp_close_ssk"),
+        .init(
+            joinClientOpen + [.joinRefused, .joinReset], .timer, [.traceEnd], to: .closed,
+            .join(.aborted, .traceEnded),
+            "(the trace ends)"),
+        .init(
+            joinClientOpen + [.joinRefused, .joinReset], .timer, to: .closed, .join(.aborted, .notFollowed),
+            "(its end was not seen)"),
+        .init(
+            [.joinRefused, .joinReset, .joined], .reset, to: nil,
+            "(no line) | tcp_reset"),
+        .init(
+            [.joined], .closed, to: .closed,
+            "(no line) | mptcp_close_ssk"),
+    ]
+
+    private static let joinServer: [Transition] = [
+        // receive SYN
+        .init(
+            [.none], .joinSynReceived, [.mptcpSocket], to: .joinSynReceived,
+            "receive SYN: tcp_conn_request | subflow_check_req, subflow_token_join_request"),
+        .init(
+            [.none], .joinSynReceived, [.plainSocket], to: .joinSynReceivedByTcp,
+            "receive SYN: tcp_conn_request"),
+        .init(
+            joinServerOpen, .joinSynReceived, to: nil,
+            "receive SYN, again"),
+
+        // send SYN-ACK
+        .init(
+            [.joinSynReceived], .joinSynackSent, to: .joinSynackSent,
+            "send SYN-ACK: mptcp_synack_options, OPTION_MP_JOIN | mptcp_synack_options"),
+        .init(
+            [.joinSynReceived], .synackSent, to: .joinSynackSentPlain,
+            "(no line) | stripped by this machine's own firewall"),
+        .init(
+            [.joinSynReceivedByTcp, .joinSynackSentPlain], .synackSent, to: nil,
+            "send SYN-ACK: tcp_synack_options"),
+        .init(
+            [.joinSynackSent, .joinSynackSentPlain, .joinAckReceived, .joinAckReceivedPlain],
+            .joinSynackSent, to: nil,
+            "send SYN-ACK, again | tcp_rtx_synack"),
+
+        // receive the third ACK
+        .init(
+            [.joinSynReceived, .joinSynackSent], .ackReceived, [.optionJoin], to: .joinAckReceived,
+            "receive ACK: tcp_check_req | subflow_syn_recv_sock"),
+        .init(
+            [.joinSynReceived, .joinSynackSent], .ackReceived, to: .joinAckReceivedPlain,
+            "receive ACK: tcp_check_req | subflow_syn_recv_sock: fallback_is_fatal"),
+        .init(
+            [
+                .joinSynReceivedByTcp, .joinSynackSentPlain, .joinAckReceived, .joinAckReceivedPlain, .joined,
+            ], .ackReceived, to: nil,
+            "receive ACK, again"),
+        .init(
+            [.none, .joinSynReceived, .joinSynackSent, .joinAckReceived], .joinEstablished, [.mptcpSocket],
+            to: .joined, .join(.joined, nil),
+            "receive ACK: mptcp_check_req_child | subflow_syn_recv_sock, mptcp_finish_join"),
+
+        // and what can go wrong
+        .init(
+            joinServerOpen, .reset, [.sentByUs, .noToken], to: .closed, .join(.rejected, .mpJoinNoTokenFound),
+            "(no line) | subflow_token_join_request"),
+        .init(
+            joinServerOpen, .reset, [.sentByUs, .mismatchPort], to: .closed, .join(.rejected, .mismatchPort),
+            "(no line) | mptcp_pm_announced_has_ssk"),
+        .init(
+            joinServerOpen, .reset, [.sentByUs, .ackHMac], to: .closed, .join(.rejected, .mpJoinAckHMacFailure),
+            "(no line) | subflow_hmac_valid"),
+        .init(
+            joinServerOpen, .reset, [.sentByUs, .joinRejected], to: .closed, .join(.rejected, .mpJoinRejected),
+            "(no line) | mptcp_can_accept_new_subflow"),
+        .init(
+            [.joinSynReceived], .reset, [.sentByUs], to: .closed, .join(.rejected, nil),
+            "(no line) | subflow_check_req"),
+        .init(
+            [.joinSynackSent, .joinAckReceivedPlain], .reset, [.sentByUs, .rstMptcp], to: .closed,
+            .join(.reset, .ackWithoutMpJoin),
+            "(no line) | subflow_syn_recv_sock: fallback_is_fatal"),
+        .init(
+            joinServerOpen, .reset, [.sentByUs], to: .closed, .join(.rejected, nil),
+            "(no line) | mptcp_finish_join"),
+        .init(
+            [.joinSynReceivedByTcp], .reset, to: .closed, .join(.reset, .listenerIsTcp),
+            "(no line) | tcp_check_req: embryonic reset"),
+        .init(
+            joinServerOpen, .reset, to: .closed, .join(.reset, .rstInHandshake),
+            "(no line) | tcp_check_req: embryonic reset"),
+        .init(
+            joinServerOpen, .closed, to: .closed, .join(.reset, .rstInHandshake),
+            "(no line) | tcp_done"),
+        .init(
+            joinServerOpen, .timer, [.traceEnd], to: .closed, .join(.aborted, .traceEnded),
+            "(the trace ends)"),
+        .init(
+            joinServerOpen, .timer, to: .closed, .join(.timeout, .noAck),
+            "(no line) | reqsk_timer_handler lets go, silently"),
+    ]
+
     private static let both: [Transition] = [
+        // MPTCP is lost after the handshake
+        .init(
+            [.mptcpEstablished], .fallback, [.noMapping], to: .fallback, .fallBack(.dssFallback),
+            "(no line) | subflow_check_data_avail: mptcp_try_fallback"),
+        .init(
+            [.mptcpEstablished], .fallback, [.badChecksum], to: .fallback, .fallBack(.dataCsumErr),
+            "(no line) | validate_data_csum, mptcp_try_fallback"),
+        .init(
+            [.mptcpEstablished], .fallback, [.fullyEstablished], to: .fallback, .fallBack(nil),
+            "(no line) | mptcp_dss_corruption, mptcp_update_infinite_map"),
+        .init(
+            [.mptcpEstablished], .fallback, to: .fallback, .fallBack(.mpCapableDataFallback),
+            "(no line) | check_fully_established: mptcp_try_fallback"),
+        .init(
+            [.subflowClosed], .fallback, [.fullyEstablished], to: nil, .fallBack(nil),
+            "(no line) | the same, seen when its subflow was gone"),
+        .init(
+            [.subflowClosed], .fallback, to: nil, .fallBack(.mpCapableDataFallback),
+            "(no line) | the same, seen when its subflow was gone"),
+        .init(
+            [.fallback, .closed], .fallback, to: nil,
+            "(no line) | it had fallen back before"),
+
         .init(
             serverOpen + clientOpen + [.reset], .timer, [.traceEnd], to: .closed,
             .decide(.aborted, .traceEnded),

@@ -120,6 +120,8 @@ public enum PacketOption: UInt8, Sendable {
     case mpCapable
     case mpJoin
     case dss
+    case addAddr
+    case rmAddr
     /// Some other MPTCP subtype.
     case other
 
@@ -131,6 +133,8 @@ public enum PacketOption: UInt8, Sendable {
         case .mpCapable: "MP_CAPABLE"
         case .mpJoin: "MP_JOIN"
         case .dss: "DSS"
+        case .addAddr: "ADD_ADDR"
+        case .rmAddr: "RM_ADDR"
         case .other: "other"
         }
     }
@@ -146,6 +150,8 @@ public enum Step: UInt8, Sendable, CaseIterable {
     case mptcpEstablished
     case joinSynSent, joinSynReceived, joinSynackSent, joinSynackReceived, joinEstablished
     case fallback, reset, closed
+    /// ADD_ADDR or RM_ADDR: no input of the machine, never written as a step.
+    case addressed
     /// Time decided something.
     case timer
 
@@ -169,6 +175,7 @@ public enum Step: UInt8, Sendable, CaseIterable {
         case .fallback: "fallback"
         case .reset: "reset"
         case .closed: "closed"
+        case .addressed: "addressed"
         case .timer: "timer"
         }
     }

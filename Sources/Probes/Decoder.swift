@@ -42,7 +42,7 @@ public enum Decoder {
         o.local = Endpoint(address(base + offset.local), event.local_port)
         o.remote = Endpoint(address(base + offset.remote), event.remote_port)
         o.token = event.token
-        o.error = event.error
+        o.error = UInt32(event.error)
         o.retransmits = event.retransmits
         o.facts = facts(event, step)
         if event.flags & UInt16(MPS_F_PACKET) != 0 {
@@ -52,9 +52,14 @@ public enum Decoder {
                 o.checksum = event.option_flags & 0x80 != 0
             }
             if o.option == .mpJoin, event.remote_id != 0xff {
-                o.remoteID = event.remote_id
+                // A packet that leaves names our own address.
+                if hook == .skbEgress { o.localID = event.remote_id } else { o.remoteID = event.remote_id }
                 o.backup = event.option_flags & 1 != 0
             }
+            // Whom a MP_JOIN asks for: the receiver by its own token.
+            if event.kind == UInt8(MPS_SYN_IN.rawValue) { o.token = event.remote_token }
+            if event.kind == UInt8(MPS_SYN_OUT.rawValue) { o.remoteToken = event.remote_token }
+            if event.kind == UInt8(MPS_ADDRESS.rawValue) { o.remoteID = event.remote_id }
         } else if event.kind == UInt8(MPS_MSK_ESTABLISHED.rawValue)
             || event.kind == UInt8(MPS_CHILD_ESTABLISHED.rawValue)
         {
@@ -62,6 +67,18 @@ public enum Decoder {
                 o.checksum = event.flags & UInt16(MPS_F_CHECKSUM) != 0
             }
         }
+        if event.flags & UInt16(MPS_F_PACKET) == 0,
+            event.flags & UInt16(MPS_F_REQUEST_JOIN | MPS_F_MP_JOIN) != 0
+        {
+            if event.local_id != 0xff { o.localID = event.local_id }
+            // Of our own MP_JOIN, it is only a guess until the SYN-ACK names it.
+            if event.remote_id != 0xff { o.remoteID = event.remote_id }
+            if event.flags & UInt16(MPS_F_BACKUP) != 0 { o.backup = true }
+        }
+        if event.flags & UInt16(MPS_F_RESET_REASON) != 0, step == .reset {
+            o.resetReason = event.reset_reason
+        }
+        o.kernelReason = kernelReason(event)
         if event.flags & UInt16(MPS_F_REMOTE_TOKEN | MPS_F_REQUEST_JOIN) != 0 {
             o.remoteToken = event.remote_token
         } else if event.flags & UInt16(MPS_F_MP_CAPABLE) != 0, event.remote_key != 0 {
@@ -103,6 +120,8 @@ public enum Decoder {
         case MPS_HOOK_RECEIVE_RESET.rawValue: .tcpReceiveReset
         case MPS_HOOK_SOCK_CREATE.rawValue: .sockCreate
         case MPS_HOOK_SOCK_RELEASE.rawValue: .sockRelease
+        case MPS_HOOK_SEND_RESET.rawValue: .tcpSendReset
+        case MPS_HOOK_DATA_AVAIL.rawValue: .dataAvailable
         default: nil
         }
     }
@@ -112,9 +131,30 @@ public enum Decoder {
         case MPS_OPTION_MP_CAPABLE: .mpCapable
         case MPS_OPTION_MP_JOIN: .mpJoin
         case MPS_OPTION_DSS: .dss
+        case MPS_OPTION_ADD_ADDR: .addAddr
+        case MPS_OPTION_RM_ADDR: .rmAddr
         case MPS_OPTION_NONE: .absent
         case MPS_OPTION_UNKNOWN: .unknown
         default: .other
+        }
+    }
+
+    /// The counter that the kernel raised; nil: none that is known.
+    private static func kernelReason(_ event: mps_event) -> KernelReason? {
+        switch UInt32(event.mib) {
+        case MPS_MIB_SYNTX_DISABLED.rawValue: .synTxDisabled
+        case MPS_MIB_MD5SIG_FALLBACK.rawValue: .md5SigFallback
+        case MPS_MIB_JOIN_NO_TOKEN.rawValue: .joinNoTokenFound
+        case MPS_MIB_JOIN_REJECTED.rawValue: .joinRejected
+        case MPS_MIB_JOIN_ACK_HMAC.rawValue: .joinAckHMacFailure
+        case MPS_MIB_JOIN_SYNACK_HMAC.rawValue: .joinSynAckHMacFailure
+        case MPS_MIB_MISMATCH_PORT_SYN.rawValue: .mismatchPortSynRx
+        case MPS_MIB_MISMATCH_PORT_ACK.rawValue: .mismatchPortAckRx
+        // The one counter for data whose mapping was missing, wrong, or had a wrong checksum.
+        case _
+        where event.kind == UInt8(MPS_FALLBACK.rawValue) && event.old_state != UInt8(MPS_MAPPING_DUMMY):
+            .dssFallback
+        default: nil
         }
     }
 
@@ -142,6 +182,10 @@ public enum Decoder {
         case MPS_RESET_IN.rawValue: return (.reset, nil)
         case MPS_SUBFLOW_CLOSED.rawValue: return (.closed, nil)
         case MPS_MSK_CLOSED.rawValue: return (.closed, nil)
+        case MPS_JOIN_CONFIRMED.rawValue: return (.joinEstablished, .client)
+        case MPS_RESET_OUT.rawValue: return (.reset, .server)
+        case MPS_FALLBACK.rawValue: return (.fallback, nil)
+        case MPS_ADDRESS.rawValue: return (.addressed, nil)
         default: return nil
         }
     }
@@ -158,13 +202,45 @@ public enum Decoder {
             case .mpCapable: facts.insert(.optionCapable)
             case .mpJoin: facts.insert(.optionJoin)
             case .unknown: break
-            case .absent, .dss, .other: facts.insert(.optionAbsent)
+            case .absent, .dss, .other, .addAddr, .rmAddr: facts.insert(.optionAbsent)
             }
         }
         if event.kind == UInt8(MPS_MSK_CLOSED.rawValue) || event.kind == UInt8(MPS_SOCKET_RELEASED.rawValue) {
             facts.insert(.msk)
         }
-        switch Int32(truncatingIfNeeded: event.error) {
+        if has(MPS_F_FALLBACK) { facts.insert(.fellBack) }
+        if has(MPS_F_FULL) { facts.insert(.fullyEstablished) }
+        if event.kind == UInt8(MPS_RESET_OUT.rawValue) { facts.insert(.sentByUs) }
+        if event.kind == UInt8(MPS_RESET_IN.rawValue), has(MPS_F_PACKET) { facts.insert(.halfOpen) }
+        // On a socket that is reset by this end, the reason is this end's own.
+        if has(MPS_F_RESET_REASON), step == .reset {
+            switch event.reset_reason {
+            case 1: facts.insert(.rstMptcp)
+            case 2: facts.insert(.rstResources)
+            case 3: facts.insert(.rstProhibited)
+            case 6: facts.insert(.rstMiddlebox)
+            default: break
+            }
+        }
+        if event.kind == UInt8(MPS_FALLBACK.rawValue) {
+            switch Int32(event.old_state) {
+            case MPS_MAPPING_BAD_CSUM: facts.insert(.badChecksum)
+            case MPS_MAPPING_NODSS, MPS_MAPPING_INVALID: facts.insert(.noMapping)
+            default: break
+            }
+        }
+        switch UInt32(event.mib) {
+        case MPS_MIB_SYNTX_DISABLED.rawValue: facts.insert(.blackhole)
+        case MPS_MIB_MD5SIG_FALLBACK.rawValue: facts.insert(.md5)
+        case MPS_MIB_JOIN_NO_TOKEN.rawValue: facts.insert(.noToken)
+        case MPS_MIB_JOIN_REJECTED.rawValue: facts.insert(.joinRejected)
+        case MPS_MIB_JOIN_ACK_HMAC.rawValue: facts.insert(.ackHMac)
+        case MPS_MIB_JOIN_SYNACK_HMAC.rawValue: facts.insert(.synackHMac)
+        case MPS_MIB_MISMATCH_PORT_SYN.rawValue, MPS_MIB_MISMATCH_PORT_ACK.rawValue:
+            facts.insert(.mismatchPort)
+        default: break
+        }
+        switch Int32(event.error) {
         case 0: break
         case ECONNREFUSED: facts.insert(.refused)
         case ETIMEDOUT: facts.insert(.timedOut)

@@ -22,7 +22,9 @@ public struct Filters: Sendable {
     public init() {}
 
     /// The same as the programs read it.
-    func configuration(steps: Bool, allTcp: Bool, ownPid: UInt32, wakeBytes: UInt64) -> mps_config {
+    func configuration(
+        steps: Bool, allTcp: Bool, ownPid: UInt32, wakeBytes: UInt64, perCPUDistance: Int32
+    ) -> mps_config {
         var config = mps_config()
         config.`self` = ownPid
         config.netns = netns
@@ -35,6 +37,7 @@ public struct Filters: Sendable {
         config.all_tcp = allTcp ? 1 : 0
         config.prefix_length = prefixLength
         config.wake_bytes = wakeBytes
+        config.per_cpu_distance = UInt32(bitPattern: perCPUDistance)
         withUnsafeMutableBytes(of: &config.address) { bytes in
             bytes.storeBytes(of: address.high.bigEndian, toByteOffset: 0, as: UInt64.self)
             bytes.storeBytes(of: address.low.bigEndian, toByteOffset: 8, as: UInt64.self)

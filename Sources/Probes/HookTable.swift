@@ -51,6 +51,16 @@ public enum HookTable {
             tells: "a RST that reached a socket",
             withoutIt: "the step `reset` is missing; outcomes stay, from the socket's error"),
         HookPlan(
+            hook: .tcpSendReset, program: "tcp_send_reset", attachment: .rawTracepoint,
+            target: "tcp_send_reset", required: false, onlySteps: false,
+            tells: "an MPTCP listener refuses an MP_JOIN, and why",
+            withoutIt: "a refused MP_JOIN ends as a timeout"),
+        HookPlan(
+            hook: .dataAvailable, program: "subflow_check_data_avail", attachment: .rawTracepoint,
+            target: "subflow_check_data_avail", required: false, onlySteps: false,
+            tells: "data without a mapping: a fallback after the handshake",
+            withoutIt: "a later fallback shows when the connection ends, without its reason"),
+        HookPlan(
             hook: .sockCreate, program: "sock_create", attachment: .cgroup, target: "",
             required: false, onlySteps: true,
             tells: "an MPTCP socket is made",

@@ -74,7 +74,10 @@ public struct Tracer: ~Copyable {
         do throws(BPFError) {
             let config = options.filters.configuration(
                 steps: options.steps, allTcp: options.allTcp, ownPid: UInt32(getpid()),
-                wakeBytes: UInt64(bufferSize / 4))
+                wakeBytes: UInt64(bufferSize / 4),
+                // By which the programs find the kernel's counters; see bpf/handlers/marks.h.
+                perCPUDistance: BPFObject.perCPUDistance(
+                    from: "runqueues", to: "this_cpu_off", btf: options.btf))
             try object.set("config", in: ".rodata", to: config)
             try object.map("events").setMaxEntries(UInt32(bufferSize))
             for plan in plans where plan.onlySteps && !options.steps {

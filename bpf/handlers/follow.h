@@ -6,7 +6,7 @@
 #ifndef MPSCOPE_HANDLERS_FOLLOW_H
 #define MPSCOPE_HANDLERS_FOLLOW_H
 
-#include "socket.h"
+#include "marks.h"
 
 /* A SYN with MP_CAPABLE reached a plain TCP listener. The oldest make room: such a
  * handshake is decided within seconds. */
@@ -35,9 +35,34 @@ struct {
 struct mps_cloned {
 	__u64 child;
 	__u64 listener;
+	/* The RST that this CPU is about to hand to TCP: for which socket, and its MP_TCPRST reason. */
+	__u64 reset;
+	__u32 reset_reason;
+	__u32 unused;
 };
 
 struct mps_cloned cloned[MPS_MAX_CPUS] = {};
+
+/* Our own MP_JOINs that the peer has not confirmed yet: the first DSS on one of them does. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64); /* the subflow */
+	__type(value, __u8);
+} joining SEC(".maps");
+
+/* Connections whose fallback was told (0), or is to come and why (MPS_MAPPING_*). */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64); /* the msk */
+	__type(value, __u8);
+} fallen SEC(".maps");
+
+/* Set with the first of each: until then nobody looks. */
+__u32 any_joining = 0;
+__u32 any_fallen = 0;
+__u32 any_join_received = 0;
 
 /* Set once anybody offered MP_CAPABLE to a TCP listener: until then nobody looks it up. */
 __u32 any_offered = 0;
@@ -65,6 +90,11 @@ static __always_inline void mps_follow(__u64 ssk, __u64 listener, __u32 hook)
 {
 	if (bpf_map_update_elem(&followed, &ssk, &listener, BPF_ANY))
 		mps_count_table_full(hook);
+}
+
+static __always_inline _Bool mps_is_joining(__u64 ssk)
+{
+	return any_joining && bpf_map_lookup_elem(&joining, &ssk) != 0;
 }
 
 static __always_inline _Bool mps_is_followed(__u64 ssk)

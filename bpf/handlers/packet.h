@@ -22,6 +22,18 @@ struct mps_packet {
 	__u8 flags;
 	__u8 address_id;
 	__u32 token;
+	/* Of a packet on an open connection: DSS is there, and where ADD_ADDR and RM_ADDR begin (0: not). */
+	__u8 dss;
+	__u8 add_addr;
+	__u8 rm_addr;
+};
+
+/* Where the parts of a packet are. */
+struct mps_place {
+	__u32 flags;  /* TCP's */
+	__u32 tcp;    /* of the TCP header */
+	__u32 length; /* of its options */
+	_Bool v6;
 };
 
 /* The options of a TCP header, and as many zeros as reading behind the last one needs. */
@@ -69,51 +81,108 @@ static __always_inline void mps_parse_option(struct mps_packet *p, const struct 
 	p->flags = o[at + 3];
 	if (p->option == MPS_OPTION_MP_CAPABLE) {
 		p->version = o[at + 2] & 0xf;
+	} else if (p->option == MPS_OPTION_TCPRST) {
+		p->flags = o[at + 3];
 	} else if (p->option == MPS_OPTION_MP_JOIN) {
 		p->flags = o[at + 2] & 0xf;
-		p->address_id = o[at + 3];
+		/* The third ACK has none. */
+		if (o[at + 1] != 24)
+			p->address_id = o[at + 3];
 		if (o[at + 1] == 12)
 			p->token = (__u32)o[at + 4] << 24 | (__u32)o[at + 5] << 16 |
 				   (__u32)o[at + 6] << 8 | o[at + 7];
 	}
 }
 
-/*
- * Whether the packet is one of a handshake: returns its TCP flags and fills `p`, or 0.
- * `third_ack`: whether a bare ACK is of interest (only to a listener).
- */
-static __always_inline __u32 mps_parse_packet(struct __sk_buff *skb, struct mps_packet *p, _Bool egress,
-					      _Bool third_ack)
+/* All MPTCP options of an open connection's packet (RFC 8684, sections 3.3 and 3.4). */
+static __always_inline void mps_parse_signals(struct mps_packet *p, const struct mps_options *options)
+{
+	const __u8 *o = options->bytes;
+	__u32 at = 0;
+
+	for (int i = 0; i < 40; i++) {
+		__u32 kind, size;
+
+		mps_opaque(at);
+		at &= 63;
+		if (at > 36)
+			return;
+		kind = o[at];
+		if (kind == 0)
+			return;
+		size = kind == 1 ? 1 : o[at + 1];
+		if (size < 2 && kind != 1)
+			return;
+		if (kind == TCPOPT_MPTCP && size > 2) {
+			__u32 subtype = o[at + 2] >> 4;
+
+			if (subtype == MPS_OPTION_DSS)
+				p->dss = 1;
+			else if (subtype == MPS_OPTION_ADD_ADDR)
+				p->add_addr = at + 1;
+			else if (subtype == MPS_OPTION_RM_ADDR)
+				p->rm_addr = at + 1;
+		}
+		at += size;
+	}
+}
+
+/* Finds the TCP header; false if there is none (a SYN behind extension headers is not looked for). */
+static __always_inline _Bool mps_find_tcp(struct __sk_buff *skb, struct mps_place *place)
 {
 	const __u8 *data = (const __u8 *)(long)skb->data;
-	struct mps_options options = {};
 	const void *end = (const void *)(long)skb->data_end;
-	__u8 *from = egress ? p->t.local : p->t.remote, *to = egress ? p->t.remote : p->t.local;
-	__u32 flags, offset, length, kind;
 	const __u8 *tcp;
 
 	if ((const void *)(data + 40) > end)
 		return 0;
-	if (data[0] >> 4 == 4) {
+	place->v6 = data[0] >> 4 != 4;
+	if (!place->v6) {
 		if (data[9] != IPPROTO_TCP)
 			return 0;
-		offset = (data[0] & 0xf) * 4;
-		if (offset < 20)
+		place->tcp = (data[0] & 0xf) * 4;
+		if (place->tcp < 20)
 			return 0;
 	} else {
-		/* A SYN behind extension headers is not looked for. */
 		if (data[6] != IPPROTO_TCP)
 			return 0;
-		offset = 40;
+		place->tcp = 40;
 	}
-	tcp = data + offset;
+	tcp = data + place->tcp;
 	if ((const void *)(tcp + 20) > end)
 		return 0;
-	flags = tcp[13] & (TCP_FLAG_SYN | TCP_FLAG_RST | TCP_FLAG_ACK | TCP_FLAG_FIN);
-	kind = flags & (TCP_FLAG_SYN | TCP_FLAG_RST);
-	if (kind != TCP_FLAG_SYN && !(third_ack && flags == TCP_FLAG_ACK))
+	place->flags = tcp[13] & (TCP_FLAG_SYN | TCP_FLAG_RST | TCP_FLAG_ACK | TCP_FLAG_FIN);
+	place->length = (tcp[12] >> 4) * 4;
+	place->length = place->length < 20 ? 0 : place->length - 20;
+	return 1;
+}
+
+/* Whether the options are timestamps and one DSS, as those of nearly every packet of MPTCP's are. */
+static __always_inline _Bool mps_only_dss(struct __sk_buff *skb, const struct mps_place *place)
+{
+	const __u8 *data = (const __u8 *)(long)skb->data;
+	const void *end = (const void *)(long)skb->data_end;
+	const __u8 *option = data + place->tcp + 32;
+
+	if ((const void *)(option + 4) > end)
 		return 0;
-	if (offset == 40 && data[0] >> 4 == 6) {
+	return option[0] == TCPOPT_MPTCP && option[2] >> 4 == MPS_OPTION_DSS &&
+	       option[1] + 12 + 3 >= place->length;
+}
+
+/* The ends of the packet, and a copy of its options; false if it is cut. */
+static __always_inline _Bool mps_read_packet(struct __sk_buff *skb, const struct mps_place *place,
+					     struct mps_packet *p, struct mps_options *options, _Bool egress)
+{
+	const __u8 *data = (const __u8 *)(long)skb->data;
+	const void *end = (const void *)(long)skb->data_end;
+	__u8 *from = egress ? p->t.local : p->t.remote, *to = egress ? p->t.remote : p->t.local;
+	__u32 length = place->length, offset = place->tcp;
+	const __u8 *tcp = data + offset;
+
+	if ((const void *)(data + 40) > end || (const void *)(tcp + 20) > end)
+		return 0;
+	if (place->v6) {
 		__builtin_memcpy(from, data + 8, 16);
 		__builtin_memcpy(to, data + 24, 16);
 	} else {
@@ -122,18 +191,11 @@ static __always_inline __u32 mps_parse_packet(struct __sk_buff *skb, struct mps_
 	}
 	p->t.local_port = bpf_ntohs(*(const __be16 *)(tcp + (egress ? 0 : 2)));
 	p->t.remote_port = bpf_ntohs(*(const __be16 *)(tcp + (egress ? 2 : 0)));
-	length = (tcp[12] >> 4) * 4;
-	length = length < 20 ? 0 : length - 20;
 	p->address_id = 0xff;
-	p->token = 0;
-	p->flags = 0;
 	/* Where the verifier forgot its bound; it wants one that is plain to see. */
 	mps_opaque(length);
 	length &= 63;
-	if (length && bpf_skb_load_bytes(skb, offset + 20, options.bytes, length))
-		return 0;
-	mps_parse_option(p, &options);
-	return flags;
+	return !length || !bpf_skb_load_bytes(skb, offset + 20, options->bytes, length);
 }
 
 static __always_inline void mps_send_packet(const struct mps_packet *p, struct sock *sk, __u32 kind,
@@ -151,6 +213,9 @@ static __always_inline void mps_send_packet(const struct mps_packet *p, struct s
 	if (p->option == MPS_OPTION_MP_JOIN) {
 		e->remote_id = p->address_id;
 		e->remote_token = p->token;
+	} else if (p->option == MPS_OPTION_TCPRST) {
+		e->flags |= MPS_F_RESET_REASON;
+		e->reset_reason = p->flags;
 	}
 	if (listener)
 		e->listener = (__u64)sk;
@@ -160,28 +225,137 @@ static __always_inline void mps_send_packet(const struct mps_packet *p, struct s
 	mps_submit(e);
 }
 
+/* One address, or one id, of an option; `option`: MPS_OPTION_ADD_ADDR or _RM_ADDR. */
+static __always_inline void mps_send_address(const struct mps_packet *p, struct sock *ssk, __u32 hook,
+					     __u32 option, __u8 id, const __u8 *address, __u32 length,
+					     __u32 port)
+{
+	struct mps_event *e = mps_reserve(sizeof(*e), MPS_ADDRESS, hook);
+
+	if (!e)
+		return;
+	mps_fill_tuple(e, &p->t);
+	e->flags = MPS_F_PACKET | MPS_F_MPTCP;
+	e->option = option;
+	e->ssk = (__u64)ssk;
+	e->remote_id = id;
+	e->remote_port = port;
+	__builtin_memset(e->remote, 0, 16);
+	if (length == 16)
+		__builtin_memcpy(e->remote, address, 16);
+	else if (length == 4)
+		mps_v4_mapped(e->remote, (__be32)(address[0] | address[1] << 8 | address[2] << 16 |
+						  (__u32)address[3] << 24));
+	mps_submit(e);
+}
+
+/* ADD_ADDR that is no echo, and RM_ADDR (RFC 8684, sections 3.4.1 and 3.4.2). */
+static __always_inline void mps_send_signals(const struct mps_packet *p, const struct mps_options *options,
+					     struct sock *ssk, __u32 hook)
+{
+	const __u8 *o = options->bytes;
+
+	if (p->add_addr) {
+		__u32 at = (p->add_addr - 1) & 63, size;
+
+		mps_opaque(at);
+		at &= 63;
+		if (at > 36)
+			return;
+		size = o[at + 1];
+		/* Without the echo flag there is an HMAC of 8 bytes at the end. */
+		if (!(o[at + 2] & 1)) {
+			if ((size == 16 || size == 18) && at <= 22)
+				mps_send_address(p, ssk, hook, MPS_OPTION_ADD_ADDR, o[at + 3], o + at + 4, 4,
+						 size == 18 ? o[at + 8] << 8 | o[at + 9] : 0);
+			else if ((size == 28 || size == 30) && at <= 12)
+				mps_send_address(p, ssk, hook, MPS_OPTION_ADD_ADDR, o[at + 3], o + at + 4, 16,
+						 size == 30 ? o[at + 20] << 8 | o[at + 21] : 0);
+		}
+	}
+	if (p->rm_addr) {
+		__u32 at = (p->rm_addr - 1) & 63, size;
+
+		mps_opaque(at);
+		at &= 63;
+		if (at > 36)
+			return;
+		size = o[at + 1];
+		for (__u32 i = 3; i < 11; i++)
+			if (i < size)
+				mps_send_address(p, ssk, hook, MPS_OPTION_RM_ADDR, o[at + i], 0, 0, 0);
+	}
+}
+
+/*
+ * A packet of an open connection that carries more than timestamps and a DSS, or that is the
+ * first DSS on a subflow of ours that joins.
+ */
+static __noinline int mps_on_open_packet(struct __sk_buff *skb, _Bool egress)
+{
+	struct mps_options options = {};
+	struct mps_place place = {};
+	struct mps_packet p = {};
+	struct tcp_sock *tp;
+	struct sock *sk;
+	_Bool is_joining;
+	__u64 key;
+
+	tp = mps_skb_tcp(skb);
+	if (!tp || !tp->is_mptcp)
+		return 1;
+	sk = &tp->inet_conn.icsk_inet.sk;
+	key = (__u64)sk;
+	is_joining = !egress && mps_is_joining(key);
+	if (!mps_find_tcp(skb, &place))
+		return 1;
+	if (!is_joining && mps_only_dss(skb, &place))
+		return 1;
+	if (!mps_read_packet(skb, &place, &p, &options, egress))
+		return 1;
+	mps_parse_signals(&p, &options);
+	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;
+	if (!mps_join_wanted(&p.t, 0))
+		return 1;
+	if (is_joining && p.dss) {
+		bpf_map_delete_elem(&joining, &key);
+		p.option = MPS_OPTION_DSS;
+		p.version = 0xff;
+		mps_send_packet(&p, sk, MPS_JOIN_CONFIRMED, MPS_HOOK_SKB_INGRESS, 1, 0);
+	}
+	if (p.add_addr || p.rm_addr)
+		mps_send_signals(&p, &options, sk, egress ? MPS_HOOK_SKB_EGRESS : MPS_HOOK_SKB_INGRESS);
+	return 1;
+}
+
 /* A SYN or SYN-ACK leaves. For a SYN-ACK the kernel shows us the listener. */
 static __always_inline int mps_on_packet_out(struct __sk_buff *skb)
 {
+	struct mps_options options = {};
+	struct mps_place place = {};
 	struct mps_packet p = {};
 	struct tcp_sock *tp;
 	_Bool is_mptcp, synack;
 	struct sock *sk;
-	__u32 flags;
 
-	flags = mps_parse_packet(skb, &p, 1, 0);
-	if (!flags)
+	if (!mps_find_tcp(skb, &place))
 		return 1;
-	synack = flags & TCP_FLAG_ACK;
+	if (!(place.flags & TCP_FLAG_SYN))
+		return place.length > 12 && !mps_only_dss(skb, &place) ? mps_on_open_packet(skb, 1) : 1;
+	if (place.flags & TCP_FLAG_RST)
+		return 1;
+	synack = place.flags & TCP_FLAG_ACK;
 	if (!synack && !config.steps)
 		return 1;
 	tp = mps_skb_tcp(skb);
-	if (!tp)
+	if (!tp || !mps_read_packet(skb, &place, &p, &options, 1))
 		return 1;
+	mps_parse_option(&p, &options);
 	sk = &tp->inet_conn.icsk_inet.sk;
 	is_mptcp = tp->is_mptcp;
 	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;
-	if (!mps_wanted(&p.t, synack ? MPS_SIDE_SERVER : MPS_SIDE_CLIENT))
+	if (p.option == MPS_OPTION_MP_JOIN ? !mps_join_wanted(&p.t, 0)
+					   : !mps_wanted(&p.t, synack ? MPS_SIDE_SERVER : MPS_SIDE_CLIENT))
 		return 1;
 	if (synack) {
 		if (is_mptcp || config.all_tcp || mps_offered_to(&p.t))
@@ -192,55 +366,92 @@ static __always_inline int mps_on_packet_out(struct __sk_buff *skb)
 	return 1;
 }
 
-/* A SYN, SYN-ACK or third ACK has come; the socket is the one that TCP looked up. */
+/* What reached a listener: a SYN, the third ACK, or the RST that ends a half-open handshake. */
+static __always_inline void mps_on_listener_packet(const struct mps_packet *p, struct sock *sk, __u32 flags,
+						   _Bool is_mptcp)
+{
+	_Bool offers = p->option == MPS_OPTION_MP_CAPABLE, joins = p->option == MPS_OPTION_MP_JOIN;
+
+	if (flags & TCP_FLAG_RST) {
+		if (is_mptcp || config.all_tcp || mps_offered_to(&p->t))
+			mps_send_packet(p, sk, MPS_RESET_IN, MPS_HOOK_SKB_INGRESS, is_mptcp, 1);
+	} else if ((flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN) {
+		if (!is_mptcp && (offers || joins))
+			mps_remember_offer(&p->t, (__u64)sk, MPS_HOOK_SKB_INGRESS);
+		else if (!is_mptcp && any_offered)
+			bpf_map_delete_elem(&offered, &p->t); /* the same ends, begun anew */
+		if (joins && is_mptcp) {
+			/* subflow_check_req() comes next: it may refuse, and counts why. */
+			any_join_received = 1;
+			mps_mark(sk, MPS_MARK_SOFTIRQ);
+		}
+		if (is_mptcp || offers || joins || config.all_tcp)
+			mps_send_packet(p, sk, MPS_SYN_IN, MPS_HOOK_SKB_INGRESS, is_mptcp, 1);
+	} else if (flags == TCP_FLAG_ACK) {
+		if (is_mptcp || config.all_tcp || mps_offered_to(&p->t))
+			mps_send_packet(p, sk, MPS_ACK_IN, MPS_HOOK_SKB_INGRESS, is_mptcp, 1);
+	}
+}
+
+/* A packet of a handshake has come; the socket is the one that TCP looked up. */
 static __always_inline int mps_on_packet_in(struct __sk_buff *skb)
 {
+	struct mps_options options = {};
+	struct mps_place place = {};
 	struct mps_packet p = {};
 	struct tcp_sock *tp;
 	struct bpf_sock *full;
-	_Bool is_mptcp, bare;
+	_Bool is_mptcp, joins;
 	struct sock *sk;
-	__u32 flags;
 	__u8 state;
 
-	/* Only under --steps, a bare ACK to a listener is looked at. */
-	bare = 0;
-	if (config.steps) {
-		full = skb->sk;
-		bare = full && full->state == TCP_LISTEN;
-	}
-	flags = mps_parse_packet(skb, &p, 0, bare);
-	if (!flags)
+	if (!mps_find_tcp(skb, &place))
 		return 1;
+	if (!(place.flags & (TCP_FLAG_SYN | TCP_FLAG_RST))) {
+		/* A bare ACK to a listener is the third of a handshake: told under --steps. */
+		full = skb->sk;
+		if (!full)
+			return 1;
+		if (full->state != TCP_LISTEN)
+			return place.length > 12 && (any_joining || !mps_only_dss(skb, &place)) ?
+				       mps_on_open_packet(skb, 0) : 1;
+		if (!config.steps || place.flags != TCP_FLAG_ACK)
+			return 1;
+	}
 	tp = mps_skb_tcp(skb);
 	if (!tp)
 		return 1;
 	sk = &tp->inet_conn.icsk_inet.sk;
 	state = sk->__sk_common.skc_state;
-	if (state != TCP_LISTEN && state != TCP_SYN_SENT)
-		return 1;
 	is_mptcp = tp->is_mptcp;
+	if (!(place.flags & TCP_FLAG_RST) && state != TCP_LISTEN && state != TCP_SYN_SENT)
+		return 1;
+	if (!mps_read_packet(skb, &place, &p, &options, 0))
+		return 1;
+	mps_parse_option(&p, &options);
+	joins = p.option == MPS_OPTION_MP_JOIN;
 	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;
-	if (!mps_wanted(&p.t, state == TCP_LISTEN ? MPS_SIDE_SERVER : MPS_SIDE_CLIENT))
-		return 1;
-	if (state == TCP_SYN_SENT) {
-		if ((flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == (TCP_FLAG_SYN | TCP_FLAG_ACK) &&
-		    (is_mptcp || config.all_tcp))
-			mps_send_packet(&p, sk, MPS_SYNACK_IN, MPS_HOOK_SKB_INGRESS, is_mptcp, 0);
-		return 1;
-	}
-	if ((flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN) {
-		_Bool offers = p.option == MPS_OPTION_MP_CAPABLE;
+	if (state == TCP_LISTEN) {
+		if (joins || (place.flags & TCP_FLAG_RST && any_join_received)
+			    ? mps_join_wanted(&p.t, MPS_SIDE_SERVER) : mps_wanted(&p.t, MPS_SIDE_SERVER))
+			mps_on_listener_packet(&p, sk, place.flags, is_mptcp);
+	} else if (place.flags & TCP_FLAG_RST) {
+		/* tcp_reset() is next, and does not say what the RST carried. */
+		mps_cloned_here()->reset = is_mptcp && p.option == MPS_OPTION_TCPRST ? (__u64)sk : 0;
+		mps_cloned_here()->reset_reason = p.flags;
+	} else if ((place.flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == (TCP_FLAG_SYN | TCP_FLAG_ACK) &&
+		   (is_mptcp || config.all_tcp)) {
+		__u64 key = (__u64)sk;
 
-		if (!is_mptcp && offers)
-			mps_remember_offer(&p.t, (__u64)sk, MPS_HOOK_SKB_INGRESS);
-		else if (!is_mptcp && any_offered)
-			bpf_map_delete_elem(&offered, &p.t); /* the same ends, begun anew */
-		if (is_mptcp || offers || config.all_tcp)
-			mps_send_packet(&p, sk, MPS_SYN_IN, MPS_HOOK_SKB_INGRESS, is_mptcp, 1);
-	} else if (flags == TCP_FLAG_ACK) {
-		if (is_mptcp || config.all_tcp || mps_offered_to(&p.t))
-			mps_send_packet(&p, sk, MPS_ACK_IN, MPS_HOOK_SKB_INGRESS, is_mptcp, 1);
+		if (is_mptcp && mps_is_joining(key)) {
+			if (!mps_join_wanted(&p.t, MPS_SIDE_CLIENT))
+				return 1;
+			/* subflow_finish_connect() may refuse it, and counts why. */
+			mps_mark(sk, key);
+		} else if (!mps_wanted(&p.t, MPS_SIDE_CLIENT)) {
+			return 1;
+		}
+		mps_send_packet(&p, sk, MPS_SYNACK_IN, MPS_HOOK_SKB_INGRESS, is_mptcp, 0);
 	}
 	return 1;
 }

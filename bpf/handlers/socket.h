@@ -82,6 +82,10 @@ static __noinline void mps_fill_context(struct mps_event *e, struct sock *ssk)
 		flags |= MPS_F_BACKUP;
 	if (MPS_CONTEXT_BIT(&copy, mpc_drop))
 		flags |= MPS_F_MPC_DROP;
+	if (MPS_CONTEXT_BIT(&copy, reset_reason)) {
+		flags |= MPS_F_RESET_REASON;
+		e->reset_reason = MPS_CONTEXT_BIT(&copy, reset_reason);
+	}
 	if (bpf_core_field_exists(((struct mptcp_subflow_context *)0)->pm_listener) &&
 	    MPS_FROM(&copy, mptcp_subflow_context, pm_listener, __u8))
 		flags |= MPS_F_PM_LISTENER;
@@ -94,12 +98,33 @@ static __noinline void mps_fill_context(struct mps_event *e, struct sock *ssk)
 	e->remote_id = MPS_FROM(&copy, mptcp_subflow_context, remote_id, __u8);
 }
 
+/* Whether a subflow of ours asks to join a connection. */
+static __always_inline _Bool mps_requests_join(struct sock *ssk)
+{
+	struct mptcp_subflow_context *context = mps_context(ssk);
+
+	return context && BPF_CORE_READ_BITFIELD_PROBED(context, request_join);
+}
+
+/* Whether it is an additional subflow, ours or the peer's. */
+static __always_inline _Bool mps_joins(struct sock *ssk)
+{
+	struct mptcp_subflow_context *context = mps_context(ssk);
+
+	return context && (BPF_CORE_READ_BITFIELD_PROBED(context, request_join) ||
+			   BPF_CORE_READ_BITFIELD_PROBED(context, mp_join));
+}
+
 static __always_inline void mps_fill_msk(struct mps_event *e, struct mptcp_sock *msk)
 {
 	e->msk = (__u64)msk;
 	e->token = BPF_CORE_READ(msk, token);
 	if (BPF_CORE_READ(msk, csum_enabled))
 		e->flags |= MPS_F_CHECKSUM;
+	if (mps_has_fallen_back(BPF_CORE_READ(msk, flags)))
+		e->flags |= MPS_F_FALLBACK;
+	if (BPF_CORE_READ(msk, fully_established))
+		e->flags |= MPS_F_FULL;
 }
 
 static __always_inline void mps_fill_retransmits(struct mps_event *e, struct sock *ssk)

@@ -66,9 +66,9 @@ static __noinline int mps_on_listener_closed(struct sock *ssk, _Bool is_mptcp)
 }
 
 /*
- * CLOSE -> SYN_SENT of a subflow or TCP socket: just before tcp_connect(). For a first
- * subflow the running process is the one that called connect(); the source port is not
- * chosen yet (inet_hash_connect comes after).
+ * CLOSE -> SYN_SENT of a first subflow or TCP socket: just before tcp_connect(). The running
+ * process is the one that called connect(); the source port is not chosen yet
+ * (inet_hash_connect comes after).
  */
 static __noinline int mps_on_connect(struct sock *ssk, _Bool is_mptcp)
 {
@@ -93,12 +93,51 @@ static __noinline int mps_on_connect(struct sock *ssk, _Bool is_mptcp)
 		mps_fill_context(&e->event, ssk);
 	/* Whose key the ctx holds before the handshake is nobody's. */
 	e->event.remote_key = 0;
-	if (!(e->event.flags & MPS_F_REQUEST_JOIN)) {
-		e->owner.inode = mps_inode(e->event.msk ? (struct sock *)e->event.msk : ssk);
-		mps_fill_owner(e);
-	}
+	if (e->event.msk && !(e->event.flags & MPS_F_REQUEST_MPTCP))
+		e->event.mib = mps_marked(ssk, e->event.msk);
+	e->owner.inode = mps_inode(e->event.msk ? (struct sock *)e->event.msk : ssk);
+	mps_fill_owner(e);
 	mps_submit(e);
 	return 0;
+}
+
+/* The same of an additional subflow, which the kernel's path manager opens by itself. */
+static __noinline int mps_on_join_connect(struct sock *ssk)
+{
+	__u64 key = (__u64)ssk;
+	struct mps_sock_copy copy;
+	struct mps_event *e;
+	struct mps_tuple t;
+	__u8 one = 1;
+
+	if (mps_copy_sock(&copy, ssk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	if (!mps_join_wanted(&t, MPS_SIDE_CLIENT))
+		return 0;
+	any_joining = 1;
+	if (bpf_map_update_elem(&joining, &key, &one, BPF_ANY))
+		mps_count_table_full(MPS_HOOK_SET_STATE);
+	e = mps_reserve(sizeof(*e), MPS_CONNECT, MPS_HOOK_SET_STATE);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->ssk = key;
+	e->old_state = TCP_CLOSE;
+	e->new_state = TCP_SYN_SENT;
+	mps_fill_context(e, ssk);
+	e->remote_key = 0;
+	mps_submit(e);
+	return 0;
+}
+
+/*
+ * msk CLOSE -> SYN_SENT: mptcp_connect() decides next whether it asks for MPTCP. What it counts
+ * until its subflow connects tells why it did not.
+ */
+static __always_inline int mps_on_msk_connect(struct sock *sk)
+{
+	return mps_mark(sk, (__u64)sk);
 }
 
 /* SYN_SENT -> ESTABLISHED of a subflow or TCP socket; its options are not read yet. */
@@ -111,7 +150,8 @@ static __noinline int mps_on_subflow_established(struct sock *ssk, _Bool is_mptc
 	if (mps_copy_sock(&copy, ssk))
 		return 0;
 	mps_tuple_of(&t, &copy);
-	if (!mps_wanted(&t, MPS_SIDE_CLIENT))
+	if (mps_is_joining((__u64)ssk) ? !mps_join_wanted(&t, MPS_SIDE_CLIENT)
+				       : !mps_wanted(&t, MPS_SIDE_CLIENT))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_SUBFLOW_ESTABLISHED, MPS_HOOK_SET_STATE);
 	if (!e)
@@ -167,6 +207,9 @@ static __noinline int mps_on_child_cloned(struct sock *child)
 		return 0;
 	here->child = (__u64)child;
 	here->listener = (__u64)BPF_CORE_READ((struct mptcp_subflow_context *)context, tcp_sock);
+	/* It may be refused yet: subflow_syn_recv_sock() counts why, and answers with a RST. */
+	if (any_join_received)
+		mps_mark(child, MPS_MARK_SOFTIRQ);
 	return 0;
 }
 
@@ -225,7 +268,8 @@ static __noinline int mps_on_child_established(struct sock *ssk, _Bool is_mptcp)
 			return 0;
 		bpf_map_delete_elem(&offered, &t);
 	}
-	if (!mps_wanted(&t, MPS_SIDE_SERVER))
+	if (is_mptcp && any_join_received ? !mps_join_wanted(&t, MPS_SIDE_SERVER)
+					  : !mps_wanted(&t, MPS_SIDE_SERVER))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_CHILD_ESTABLISHED, MPS_HOOK_SET_STATE);
 	if (!e)
@@ -249,7 +293,7 @@ static __noinline int mps_on_child_established(struct sock *ssk, _Bool is_mptcp)
 }
 
 /* A subflow or TCP socket that had begun a handshake is gone. */
-static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, int old)
+static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, int old, _Bool joins)
 {
 	__u64 key = (__u64)ssk;
 	struct mps_sock_copy copy;
@@ -265,7 +309,7 @@ static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, in
 		return 0;
 	mps_tuple_of(&t, &copy);
 	mps_closed_port(&t, ssk);
-	if (!mps_wanted(&t, old == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
+	if (joins ? !mps_join_wanted(&t, 0) : !mps_wanted(&t, old == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_SUBFLOW_CLOSED, MPS_HOOK_SET_STATE);
 	if (!e)
@@ -278,6 +322,11 @@ static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, in
 	if (is_mptcp)
 		mps_fill_context(e, ssk);
 	e->remote_key = 0;
+	if (joins) {
+		e->mib = mps_marked(ssk, key);
+		if (any_joining)
+			bpf_map_delete_elem(&joining, &key);
+	}
 	mps_fill_retransmits(e, ssk);
 	mps_submit(e);
 	return 0;
@@ -286,10 +335,13 @@ static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, in
 /* The MPTCP socket is gone (its subflows may have gone before). */
 static __noinline int mps_on_msk_closed(struct sock *sk, int old)
 {
+	__u64 key = (__u64)sk;
 	struct mps_sock_copy copy;
 	struct mps_event *e;
 	struct mps_tuple t;
 
+	if (any_fallen)
+		bpf_map_delete_elem(&fallen, &key);
 	if (mps_copy_sock(&copy, sk))
 		return 0;
 	mps_tuple_of(&t, &copy);
@@ -314,8 +366,8 @@ static __noinline int mps_on_msk_closed(struct sock *sk, int old)
 /* Every change of state of every internet socket comes through here. */
 static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 {
+	_Bool is_mptcp, joins;
 	__u32 protocol;
-	_Bool is_mptcp;
 
 	/* Most changes tell nothing; those return before anything is read. */
 	if (old == new || (new != TCP_LISTEN && new != TCP_SYN_SENT && new != TCP_SYN_RECV &&
@@ -329,6 +381,8 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 			return config.steps ? mps_on_msk_accepted(sk) : 0;
 		if (new == TCP_CLOSE && old != TCP_LISTEN)
 			return mps_on_msk_closed(sk, old);
+		if (new == TCP_SYN_SENT)
+			return mps_on_msk_connect(sk);
 		return 0;
 	}
 	if (protocol != IPPROTO_TCP)
@@ -337,7 +391,8 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 	if (new == TCP_LISTEN)
 		return mps_on_listen(sk, is_mptcp);
 	if (new == TCP_SYN_SENT)
-		return is_mptcp || config.all_tcp ? mps_on_connect(sk, is_mptcp) : 0;
+		return is_mptcp && mps_requests_join(sk) ? mps_on_join_connect(sk) :
+		       is_mptcp || config.all_tcp ? mps_on_connect(sk, is_mptcp) : 0;
 	if (new == TCP_SYN_RECV) {
 		if (old != TCP_LISTEN)
 			return 0;
@@ -356,40 +411,10 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 	/* CLOSE */
 	if (old == TCP_LISTEN)
 		return mps_on_listener_closed(sk, is_mptcp);
-	if (is_mptcp && !config.steps && old != TCP_SYN_SENT && old != TCP_SYN_RECV)
+	joins = is_mptcp && (any_joining || any_join_received) && mps_joins(sk);
+	if (is_mptcp && !joins && !config.steps && old != TCP_SYN_SENT && old != TCP_SYN_RECV)
 		return 0;
-	return mps_on_subflow_closed(sk, is_mptcp, old);
-}
-
-/* A RST reached a socket. */
-static __always_inline int mps_on_reset_in(struct sock *ssk)
-{
-	_Bool is_mptcp = mps_is_mptcp(ssk);
-	struct mps_sock_copy copy;
-	struct mps_event *e;
-	struct mps_tuple t;
-	__u8 state;
-
-	if (!is_mptcp && !config.all_tcp && !mps_is_followed((__u64)ssk))
-		return 0;
-	if (mps_copy_sock(&copy, ssk))
-		return 0;
-	state = MPS_FROM(&copy, sock_common, skc_state, __u8);
-	mps_tuple_of(&t, &copy);
-	if (!mps_wanted(&t, state == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
-		return 0;
-	e = mps_reserve(sizeof(*e), MPS_RESET_IN, MPS_HOOK_RECEIVE_RESET);
-	if (!e)
-		return 0;
-	mps_fill_tuple(e, &t);
-	e->ssk = (__u64)ssk;
-	e->old_state = state;
-	e->new_state = state;
-	if (is_mptcp)
-		mps_fill_context(e, ssk);
-	e->remote_key = 0;
-	mps_submit(e);
-	return 0;
+	return mps_on_subflow_closed(sk, is_mptcp, old, joins);
 }
 
 #endif

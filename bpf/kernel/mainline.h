@@ -15,6 +15,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
+#include <linux/version.h>
 
 /* Never written by kernel headers that BPF programs may include. */
 #define AF_INET 2
@@ -39,8 +40,42 @@ struct ns_common {
 	unsigned int inum;
 };
 
+struct mptcp_mib {
+	unsigned long mibs[1]; /* __MPTCP_MIB_MAX of them */
+};
+
+struct netns_mib {
+	struct mptcp_mib *mptcp_statistics; /* per CPU */
+};
+
 struct net {
 	struct ns_common ns;
+	struct netns_mib mib;
+};
+
+/* net/mptcp/mib.h: the numbers are the running kernel's, found by name. */
+enum linux_mptcp_mib_field {
+	MPTCP_MIB_MPCAPABLEACTIVEDISABLED, /* 6.12 */
+	MPTCP_MIB_MD5SIGFALLBACK, /* 6.18 */
+	MPTCP_MIB_JOINNOTOKEN,
+	MPTCP_MIB_JOINREJECTED, /* 6.18 */
+	MPTCP_MIB_JOINACKMAC,
+	MPTCP_MIB_JOINSYNACKMAC,
+	MPTCP_MIB_MISMATCHPORTSYNRX,
+	MPTCP_MIB_MISMATCHPORTACKRX,
+	__MPTCP_MIB_MAX,
+};
+
+/* include/net/rstreason.h, 6.10 */
+enum sk_rst_reason {
+	SK_RST_REASON_MPTCP_RST_EUNSPEC,
+};
+
+struct sk_buff {
+	struct sock *sk;
+	unsigned char *head;
+	__u16 transport_header;
+	__u16 network_header;
 };
 
 typedef struct {
@@ -79,6 +114,22 @@ struct sock {
 	struct socket *sk_socket;
 };
 
+struct rq {
+	int cpu;
+};
+
+struct cfs_rq {
+	struct rq *rq;
+};
+
+struct sched_entity {
+	struct cfs_rq *cfs_rq;
+};
+
+struct task_struct {
+	struct sched_entity se;
+};
+
 struct inode {
 	unsigned long i_ino;
 };
@@ -111,7 +162,10 @@ struct tcp_sock {
 struct mptcp_sock {
 	struct inet_connection_sock sk;
 	__u32 token;
+	unsigned long flags;
+	_Bool fully_established;
 	_Bool csum_enabled;
+	_Bool allow_infinite_fallback; /* 5.18 */
 	struct sock *first;
 };
 
@@ -125,11 +179,15 @@ struct mptcp_subflow_context {
 	      mp_capable : 1,
 	      mp_join : 1,
 	      backup : 1,
+	      valid_csum_seen : 1, /* 5.14 */
 	      mpc_drop : 1; /* 6.12 */
 	_Bool pm_listener; /* 6.2 */
 	__u32 remote_token;
 	__s16 local_id; /* u8 before 6.8; -1: not yet set */
 	__u8 remote_id;
+	__u8 reset_seen : 1,
+	     reset_transient : 1,
+	     reset_reason : 4; /* 5.13 */
 	struct sock *tcp_sock;
 	struct sock *conn;
 };
@@ -176,6 +234,54 @@ static __always_inline int mps_copy_context(struct mps_context_copy *copy, const
 #define MPS_CONTEXT_BIT(copy, field)                                                       \
 	(bpf_core_field_exists(((struct mptcp_subflow_context *)0)->field) ?               \
 		 BPF_CORE_READ_BITFIELD((struct mptcp_subflow_context *)(copy)->bytes, field) : 0)
+
+extern int LINUX_KERNEL_VERSION __kconfig;
+
+/*
+ * Whether the connection has fallen back: MPTCP_FALLBACK_DONE of msk->flags, a macro and so
+ * not in BTF. Bit 4 on 6.1, bit 2 on 6.12 and 6.18.
+ */
+static __always_inline _Bool mps_has_fallen_back(unsigned long flags)
+{
+	return flags >> (LINUX_KERNEL_VERSION < KERNEL_VERSION(6, 2, 0) ? 4 : 2) & 1;
+}
+
+/* How many MPTcpExt counters fit a copy; 6.18 has 77. */
+#define MPS_MIBS 96
+
+/*
+ * What this CPU adds to a per-CPU pointer of the kernel; 0: not to be found. The running task
+ * points to its CPU's `runqueues`; `distance` bytes from there is `this_cpu_off`, which holds it
+ * (both are per-CPU variables whose places BTF tells, x86 only).
+ */
+static __always_inline __u64 mps_this_cpu_offset(__s32 distance)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct rq *rq = BPF_CORE_READ(task, se.cfs_rq, rq);
+	__u64 offset = 0;
+
+	if (!distance || !rq || BPF_CORE_READ(rq, cpu) != (int)bpf_get_smp_processor_id())
+		return 0;
+	bpf_probe_read_kernel(&offset, sizeof(offset), (const void *)((__u64)rq + distance));
+	return offset;
+}
+
+/* Copies a CPU's MPTcpExt counters of a namespace; false where they can't be found. */
+static __always_inline _Bool mps_copy_mibs(__u64 *to, struct net *net, __u64 offset)
+{
+	__u64 count = bpf_core_enum_value_exists(enum linux_mptcp_mib_field, __MPTCP_MIB_MAX) ?
+			      bpf_core_enum_value(enum linux_mptcp_mib_field, __MPTCP_MIB_MAX) : 0;
+	__u64 mibs = (__u64)BPF_CORE_READ(net, mib.mptcp_statistics);
+
+	if (!count || count > MPS_MIBS || !mibs || !offset)
+		return 0;
+	return !bpf_probe_read_kernel(to, count * sizeof(__u64), (const void *)(mibs + offset));
+}
+
+/* Where a counter stands among them; MPS_MIBS where the kernel lacks it. */
+#define MPS_MIB_PLACE(name)                                                                    \
+	(bpf_core_enum_value_exists(enum linux_mptcp_mib_field, name) ?                         \
+		 bpf_core_enum_value(enum linux_mptcp_mib_field, name) : MPS_MIBS)
 
 static __always_inline __u32 mps_protocol(struct sock *sk)
 {

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* data.h - data came on a subflow whose place in the connection can't be told: MPTCP is over. */
+#ifndef MPSCOPE_HANDLERS_DATA_H
+#define MPSCOPE_HANDLERS_DATA_H
+
+#include "follow.h"
+
+/*
+ * subflow_check_data_avail() of a packet without a usable mapping. It falls back next, if the
+ * connection may; it has already (DUMMY) when an earlier packet or our own side made it.
+ */
+static __noinline int mps_on_bad_mapping(struct sock *ssk, __u32 status)
+{
+	struct mptcp_subflow_context *context;
+	struct mps_sock_copy copy;
+	struct mptcp_sock *msk;
+	struct mps_event *e;
+	struct mps_tuple t;
+	__u8 before = 0, *known;
+	__u64 key;
+
+	if (!ssk || !mps_is_mptcp(ssk) || mps_copy_sock(&copy, ssk))
+		return 0;
+	mps_tuple_of(&t, &copy);
+	if (!mps_join_wanted(&t, 0))
+		return 0;
+	context = mps_context(ssk);
+	if (!context)
+		return 0;
+	msk = (struct mptcp_sock *)BPF_CORE_READ(context, conn);
+	key = (__u64)msk;
+	known = bpf_map_lookup_elem(&fallen, &key);
+	if (known && !*known)
+		return 0;
+	if (status == MPS_MAPPING_DUMMY) {
+		/* Fell back in its handshake: nothing was lost later. */
+		if (!known && !BPF_CORE_READ_BITFIELD_PROBED(context, mp_capable))
+			return 0;
+	} else if (!BPF_CORE_READ(msk, allow_infinite_fallback)) {
+		/* Only this subflow ends, with a RST. */
+		return 0;
+	} else if (status == MPS_MAPPING_BAD_CSUM &&
+		   BPF_CORE_READ_BITFIELD_PROBED(context, valid_csum_seen)) {
+		/* MP_FAIL first, as there had been a good one; the end of MPTCP shows later. */
+		before = status;
+	}
+	if (known)
+		status = *known;
+	any_fallen = 1;
+	if (bpf_map_update_elem(&fallen, &key, &before, BPF_ANY))
+		mps_count_table_full(MPS_HOOK_DATA_AVAIL);
+	if (before)
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_FALLBACK, MPS_HOOK_DATA_AVAIL);
+	if (!e)
+		return 0;
+	mps_fill_tuple(e, &t);
+	e->ssk = (__u64)ssk;
+	mps_fill_context(e, ssk);
+	mps_fill_msk(e, msk);
+	e->remote_key = 0;
+	e->old_state = status;
+	mps_submit(e);
+	return 0;
+}
+
+static __always_inline int mps_on_data(__u32 status, struct sk_buff *skb)
+{
+	/* All is well, or there is nothing yet: decided on the argument alone. */
+	if (status != MPS_MAPPING_INVALID && status < MPS_MAPPING_DUMMY)
+		return 0;
+	return skb ? mps_on_bad_mapping(BPF_CORE_READ(skb, sk), status) : 0;
+}
+
+#endif
