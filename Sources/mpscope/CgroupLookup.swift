@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Handshake
 import Kernel
 import Output
 
@@ -15,7 +16,7 @@ final class CgroupLookup {
 
     func name(of id: UInt64) -> CgroupName? {
         guard let path = names?.path(of: id) else { return nil }
-        return CgroupName(path: path, unit: CgroupNames.unit(fromCgroupPath: path))
+        return CgroupName(path: path, unit: CgroupNames.unit(fromCgroupPath: path).map { Unit($0, .scope) })
     }
 
     /// Whether an id is that cgroup or one below it; nil: there is no such cgroup.

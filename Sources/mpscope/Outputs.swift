@@ -57,7 +57,7 @@ struct Outputs: ~Copyable {
                 sink: .standardOutput(),
                 writer: TextWriter(
                     width: terminal.width, colour: terminal.wantsColour, steps: options.steps,
-                    realtimeOffset: realtimeOffset))
+                    realtimeOffset: realtimeOffset, names: names))
         }
     }
 
