@@ -25,3 +25,10 @@ public struct Unit: Hashable, Sendable {
         self.container = container
     }
 }
+
+/// A systemd: what it listens on belongs to its socket units.
+public enum SystemdManager: Hashable, Sendable {
+    case system
+    /// Of the user with that id.
+    case user(UInt32)
+}

@@ -2,13 +2,6 @@
 
 import Handshake
 
-/// A systemd: what it listens on belongs to its socket units.
-public enum SystemdManager: Hashable, Sendable {
-    case system
-    /// Of the user with that id.
-    case user(UInt32)
-}
-
 /// What a cgroup id stands for.
 public struct CgroupName: Hashable, Sendable {
     /// Path below the cgroup file system, `/system.slice/nginx.service`.
