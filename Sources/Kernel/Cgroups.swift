@@ -124,38 +124,4 @@ public struct CgroupNames: ~Copyable {
         guard target.hasPrefix(mount.path + "/"), !target.hasSuffix(" (deleted)") else { return nil }
         return String(target.dropFirst(mount.path.count))
     }
-
-    /// The container or systemd unit that a cgroup path names: the first 12 hex digits of the
-    /// innermost container's id (Docker, containerd, CRI-O, Podman; systemd or cgroupfs driver),
-    /// else the innermost `.service`, `.socket` or `.scope`.
-    public static func unit(fromCgroupPath path: String) -> String? {
-        let parts = path.split(separator: "/")
-        for (place, part) in parts.enumerated().reversed() {
-            if let id = container(part, below: parts[..<place]) { return id }
-        }
-        return parts.last { part in
-            [".service", ".socket", ".scope"].contains { part.hasSuffix($0) && part.count > $0.count }
-        }.map(String.init)
-    }
-
-    private static let containerPrefixes = ["docker-", "cri-containerd-", "crio-", "libpod-"]
-    private static let hexDigits = Array("0123456789abcdef".utf8)
-    private static let containerParents = ["docker", "kubepods", "libpod_parent", "machine.slice"]
-
-    private static func container(_ part: Substring, below parents: ArraySlice<Substring>) -> String? {
-        var id = part
-        if part.hasSuffix(".scope") {
-            id = part.dropLast(6)
-            guard let prefix = containerPrefixes.first(where: { id.hasPrefix($0) }) else { return nil }
-            id = id.dropFirst(prefix.count)
-        } else {
-            if id.hasPrefix("libpod-") { id = id.dropFirst(7) }
-            guard parents.contains(where: { parent in containerParents.contains { parent.hasPrefix($0) } })
-            else { return nil }
-        }
-        guard id.utf8.count == 64,
-            id.utf8.allSatisfy({ hexDigits.contains($0) })
-        else { return nil }
-        return String(id.prefix(12))
-    }
 }

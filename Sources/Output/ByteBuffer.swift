@@ -31,6 +31,8 @@ public struct ByteBuffer: ~Copyable {
         Array(UnsafeBufferPointer(start: base, count: count))
     }
 
+    var last: UInt8? { count > 0 ? base[count - 1] : nil }
+
     /// Forgets the bytes, keeps the memory.
     public mutating func clear() { count = 0 }
 

@@ -20,6 +20,9 @@ struct Ladder {
         var to: SubflowState
         var token: UInt32
         var error: UInt32
+        var localID: UInt8?
+        var remoteID: UInt8?
+        var backup: Bool
 
         init(_ record: StepRecord) {
             time = record.observation.time
@@ -30,6 +33,9 @@ struct Ladder {
             to = record.to
             token = record.observation.token
             error = record.observation.error
+            localID = record.observation.localID
+            remoteID = record.observation.remoteID
+            backup = record.observation.backup ?? false
         }
     }
 
@@ -145,6 +151,19 @@ extension Ladder.Rung {
         case true?: line.append("──▶")
         case false?: line.append("◀──")
         case nil: line.append("   ")
+        }
+        if localID != nil || remoteID != nil || backup {
+            cell.clear()
+            if let localID {
+                cell.append("  local id ")
+                cell.append(decimal: localID)
+            }
+            if let remoteID {
+                cell.append("  remote id ")
+                cell.append(decimal: remoteID)
+            }
+            if backup { cell.append("  backup") }
+            if line.columnCount + cell.columnCount <= columns.width { line.append(cell) }
         }
         // The state says something that the step does not.
         if from != to, to.name != step.name {

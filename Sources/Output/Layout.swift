@@ -6,6 +6,8 @@ struct Layout: Equatable {
     var time = 12
     var pid = 7
     var comm = 15
+    /// Only where there is much room.
+    var unit = 20
     /// 6: `client`, `server`; 1: `→`, `←` between the addresses.
     var side = 6
     /// Room for an address (15 or more), or for its port only (6).
@@ -15,17 +17,22 @@ struct Layout: Equatable {
     /// 0: shares the last column with the reason: the latency of a success, else the reason.
     var latency = 7
     /// The last column, never padded.
-    var reason = 25
+    var reason = 40
 
     /// The columns for a terminal `width` columns wide; 0: no limit.
     init(width: Int) {
         if width <= 0 { return }
+        if width < 170 { unit = 0 }
         switch width {
-        case 130...:
-            // Room for IPv6 addresses.
-            let spare = width - 130
-            local += min(spare / 2, 26)
-            remote += min(spare / 2, 26)
+        case 140...:
+            reason = 35
+            // Room for IPv6 addresses, then for what there is to say of a subflow.
+            var spare = width - 140 - (unit > 0 ? unit + 1 : 0)
+            let addresses = min(spare, 52) / 2
+            local += addresses
+            remote += addresses
+            spare -= 2 * addresses
+            reason += spare
         case 100...:
             (side, comm, local, reason) = (1, 9, 6, 21)
             var spare = width - 100
@@ -33,6 +40,7 @@ struct Layout: Equatable {
             Layout.widen(&reason, from: 21, to: 25, in: 1, &spare)
             Layout.widen(&comm, from: 9, to: 15, in: 1, &spare)
             Layout.widen(&remote, from: 21, to: 47, in: 1, &spare)
+            reason += spare
         case 78...:
             (side, comm, local, remote, latency, reason) = (1, 8, 0, 17, 0, 19)
             var spare = width - 78

@@ -17,9 +17,13 @@ public struct RecordWriter: ~Copyable {
     /// - Parameters:
     ///   - realtimeOffset: ns to add to CLOCK_MONOTONIC for CLOCK_REALTIME.
     ///   - names: what a cgroup id stands for; asked once for each id.
-    public init(realtimeOffset: Int64, names: @escaping (UInt64) -> CgroupName? = { _ in nil }) {
+    ///   - sockets: which unit systemd listens for; asked about each of its sockets.
+    public init(
+        realtimeOffset: Int64, names: @escaping (UInt64) -> CgroupName? = { _ in nil },
+        sockets: @escaping (ManagedSocket) -> Unit? = { _ in nil }
+    ) {
         self.realtimeOffset = UInt64(bitPattern: realtimeOffset)
-        self.names = CgroupNames(names)
+        self.names = CgroupNames(names, sockets: sockets)
     }
 
     /// Appends `record` to `line`, with the newline, and gives it the next number.
@@ -107,7 +111,11 @@ public struct RecordWriter: ~Copyable {
             line.member(",\"tid\":", unlessZero: owner.tid)
             line.member(",\"comm\":\"", owner.comm)
             line.member(",\"uid\":", owner.uid)
-            names.write(owner.cgroup, withPath: true, to: &line)
+            names.find(
+                OwnedSocket(
+                    owner: owner, local: seen.local, netns: seen.netns, side: step.side,
+                    isListener: seen.step == .listening))
+            names.write(withPath: true, to: &line)
         }
         line.member(",\"netns\":", unlessZero: seen.netns)
         switch seen.hook {
@@ -132,17 +140,16 @@ public struct RecordWriter: ~Copyable {
         line.member(",\"conn\":", handshake.conn)
         line.member(",\"side\":\"", word: handshake.side.rawValue)
         line.member(",\"outcome\":\"", word: handshake.outcome.rawValue)
-        if let reason = handshake.reason { reasons.write(reason, to: &line) }
+        names.find(
+            handshake.owner.map {
+                OwnedSocket(
+                    owner: $0, local: handshake.local, netns: handshake.netns, side: handshake.side)
+            })
+        reasons.write(handshake.reason, handshake.kernelReason, names, to: &line)
         line.member(",\"local\":{\"addr\":\"", handshake.local)
         line.member(",\"remote\":{\"addr\":\"", handshake.remote)
         if handshake.family != 0 { line.member(",\"family\":", handshake.family) }
-        if let owner = handshake.owner {
-            line.member(",\"pid\":", unlessZero: owner.pid)
-            line.member(",\"pid_source\":\"", word: owner.source.rawValue)
-            line.member(",\"comm\":\"", owner.comm)
-            line.member(",\"uid\":", owner.uid)
-            names.write(owner.cgroup, withPath: true, to: &line)
-        }
+        write(owner: handshake.owner, to: &line)
         line.member(",\"netns\":", unlessZero: handshake.netns)
         line.member(",\"listener\":", unlessZero: handshake.listener)
         line.member(",\"token\":\"", token: handshake.token)
@@ -162,12 +169,19 @@ public struct RecordWriter: ~Copyable {
         }
         line.member(",\"side\":\"", word: join.side.rawValue)
         line.member(",\"outcome\":\"", word: join.outcome.rawValue)
-        if let reason = join.reason { reasons.write(reason, to: &line) }
+        names.find(
+            join.owner.map {
+                OwnedSocket(owner: $0, local: join.local, netns: join.netns, side: join.side)
+            })
+        reasons.write(join.reason, join.kernelReason, names, to: &line)
         line.member(",\"local\":{\"addr\":\"", join.local)
         line.member(",\"remote\":{\"addr\":\"", join.remote)
+        if join.family != 0 { line.member(",\"family\":", join.family) }
         if let id = join.localID { line.member(",\"local_id\":", id) }
         if let id = join.remoteID { line.member(",\"remote_id\":", id) }
         if let backup = join.backup { line.member(",\"backup\":", backup) }
+        write(owner: join.owner, to: &line)
+        line.member(",\"netns\":", unlessZero: join.netns)
         line.member(",\"token\":\"", token: join.token)
         line.member(timings: join.timings)
         line.append("}\n")
@@ -176,7 +190,16 @@ public struct RecordWriter: ~Copyable {
     private mutating func write(_ fallback: FallbackRecord, to line: inout ByteBuffer) {
         begin("{\"v\":1,\"type\":\"fallback\",\"seq\":", fallback.time, &line)
         line.member(",\"conn\":", fallback.conn)
-        if let reason = fallback.reason { reasons.write(reason, to: &line) }
+        names.find(
+            fallback.owner.map {
+                OwnedSocket(
+                    owner: $0, local: fallback.local, netns: fallback.netns, side: fallback.side)
+            })
+        reasons.write(fallback.reason, fallback.kernelReason, names, to: &line)
+        if let side = fallback.side { line.member(",\"side\":\"", word: side.rawValue) }
+        line.member(",\"local\":{\"addr\":\"", fallback.local)
+        line.member(",\"remote\":{\"addr\":\"", fallback.remote)
+        line.member(",\"netns\":", unlessZero: fallback.netns)
         line.append("}\n")
     }
 
@@ -185,6 +208,14 @@ public struct RecordWriter: ~Copyable {
         line.member(",\"conn\":", unlessZero: address.conn)
         line.member(",\"netns\":", unlessZero: address.netns)
         line.member(",\"change\":\"", word: address.change.rawValue)
+        if let given = address.address {
+            line.append(",\"addr\":{\"addr\":\"")
+            line.append(address: given.address)
+            line.append("\"")
+            line.member(",\"port\":", unlessZero: given.port)
+            line.append("}")
+        }
+        if let id = address.id { line.member(",\"id\":", id) }
         line.append("}\n")
     }
 
@@ -195,6 +226,11 @@ public struct RecordWriter: ~Copyable {
         line.member(",\"local\":{\"addr\":\"", connection.local)
         line.member(",\"remote\":{\"addr\":\"", connection.remote)
         line.member(",\"token\":\"", token: connection.token)
+        names.find(
+            connection.owner.map {
+                OwnedSocket(
+                    owner: $0, local: connection.local, netns: connection.netns, side: connection.side)
+            })
         write(holder: connection.owner, to: &line)
         line.member(",\"netns\":", unlessZero: connection.netns)
         line.member(",\"subflows\":", unlessZero: connection.subflows)
@@ -216,6 +252,12 @@ public struct RecordWriter: ~Copyable {
         line.member(",\"state\":\"", word: listener.state.rawValue)
         line.member(",\"protocol\":\"", word: listener.transport.rawValue)
         line.member(",\"local\":{\"addr\":\"", listener.local)
+        names.find(
+            listener.owner.map {
+                OwnedSocket(
+                    owner: $0, local: listener.local, netns: listener.netns, side: .server,
+                    isListener: true)
+            })
         write(holder: listener.owner, to: &line)
         line.member(",\"netns\":", unlessZero: listener.netns)
         if let enabled = listener.enabledAtCreation { line.member(",\"enabled_at_creation\":", enabled) }
@@ -272,108 +314,22 @@ public struct RecordWriter: ~Copyable {
         line.append("\"")
     }
 
-    /// Who holds a socket that is no attempt of this moment.
-    private mutating func write(holder: Owner?, to line: inout ByteBuffer) {
+    /// Who made an attempt; `names` has found the owner's.
+    @inline(__always)
+    private borrowing func write(owner: Owner?, to line: inout ByteBuffer) {
+        guard let owner else { return }
+        line.member(",\"pid\":", unlessZero: owner.pid)
+        line.member(",\"pid_source\":\"", word: owner.source.rawValue)
+        line.member(",\"comm\":\"", owner.comm)
+        line.member(",\"uid\":", owner.uid)
+        names.write(withPath: true, to: &line)
+    }
+
+    /// Who holds a socket that is no attempt of this moment; `names` has found the holder's.
+    private borrowing func write(holder: Owner?, to line: inout ByteBuffer) {
         guard let holder else { return }
         line.member(",\"pid\":", unlessZero: holder.pid)
         line.member(",\"comm\":\"", holder.comm)
-        names.write(holder.cgroup, withPath: false, to: &line)
-    }
-}
-
-/// Members of a JSON object. A key brings its comma, quotes and colon; where the value is a
-/// string, its opening quote as well.
-extension ByteBuffer {
-    @inline(__always)
-    fileprivate mutating func member(_ key: StaticString, _ value: some FixedWidthInteger & UnsignedInteger) {
-        append(key)
-        append(decimal: value)
-    }
-
-    @inline(__always)
-    fileprivate mutating func member(
-        _ key: StaticString, unlessZero value: some FixedWidthInteger & UnsignedInteger
-    ) {
-        if value != 0 { member(key, value) }
-    }
-
-    @inline(__always)
-    fileprivate mutating func member(_ key: StaticString, _ value: Bool) {
-        append(key)
-        if value { append("true") } else { append("false") }
-    }
-
-    /// A word of ours, which needs no escape.
-    @inline(__always)
-    fileprivate mutating func member(_ key: StaticString, word: String) {
-        append(key)
-        append(word)
-        append("\"")
-    }
-
-    fileprivate mutating func member(_ key: StaticString, text: String?) {
-        guard let text else { return }
-        append(key)
-        append(json: text)
-        append("\"")
-    }
-
-    @inline(__always)
-    fileprivate mutating func member(_ key: StaticString, _ comm: Comm) {
-        guard comm[0] != 0 else { return }
-        append(key)
-        append(json: comm)
-        append("\"")
-    }
-
-    /// Nothing for 0, which is no token.
-    @inline(__always)
-    fileprivate mutating func member(_ key: StaticString, token: UInt32) {
-        guard token != 0 else { return }
-        append(key)
-        append(token: token)
-        append("\"")
-    }
-
-    /// Nothing for an unspecified address with port 0, which is no end of anything.
-    @inline(__always)
-    fileprivate mutating func member(_ key: StaticString, _ endpoint: Endpoint) {
-        if endpoint.port == 0 && endpoint.address.isUnspecified { return }
-        append(key)
-        append(address: endpoint.address)
-        append("\",\"port\":")
-        append(decimal: endpoint.port)
-        append("}")
-    }
-
-    @inline(__always)
-    fileprivate mutating func member(timings: Timings) {
-        var isFirst = true
-        if let time = timings.synToSynack {
-            member(",\"timings_us\":{\"syn_to_synack\":", time / 1000)
-            isFirst = false
-        }
-        if let time = timings.synackToEstablished {
-            append(isFirst ? ",\"timings_us\":{" : ",")
-            member("\"synack_to_established\":", time / 1000)
-            isFirst = false
-        }
-        if let time = timings.total {
-            append(isFirst ? ",\"timings_us\":{" : ",")
-            member("\"total\":", time / 1000)
-            isFirst = false
-        }
-        if !isFirst { append("}") }
-    }
-
-    fileprivate mutating func member(_ key: StaticString, counts: [WordCount]) {
-        append(key)
-        for (place, item) in counts.enumerated() {
-            append(place == 0 ? "\"" : ",\"")
-            append(json: item.word)
-            append("\":")
-            append(decimal: item.count)
-        }
-        append("}")
+        names.write(withPath: false, to: &line)
     }
 }

@@ -92,6 +92,7 @@ public enum Schema {
             },
             "family": {"enum": [4, 6]},
             "side": \(list(Side.self)),
+            "kernel_reason": {"type": "string", "pattern": "^[A-Za-z0-9]+$"},
             "reason": \(list(Reason.self)),
             "state": \(list(SubflowState.allCases.map(\.name))),
             "timings": {
@@ -172,7 +173,7 @@ public enum Schema {
         type(
             "handshake", "One connection, once decided.", required: ["conn", "side", "outcome"],
             [
-                "conn": "id", "side": "side", "reason": "reason", "kernel_reason": "text",
+                "conn": "id", "side": "side", "reason": "reason", "kernel_reason": "kernel_reason",
                 "advice": "text", "local": "endpoint", "remote": "endpoint", "family": "family",
                 "pid": "pid", "comm": "text", "uid": "u32", "cgroup": "text", "unit": "text",
                 "netns": "netns", "listener": "id", "token": "token", "remote_token": "token",
@@ -182,26 +183,27 @@ public enum Schema {
             "\"pid_source\": \(list(OwnerSource.self))",
             "\"checksum\": {\"type\": \"boolean\"}"),
         type(
-            "join", "One additional subflow, once decided.",
-            required: ["conn", "subflow", "side", "outcome"],
+            "join", "One additional subflow, once decided.", required: ["side", "outcome"],
             [
-                "conn": "id", "subflow": "count", "side": "side", "reason": "reason", "advice": "text",
-                "local": "endpoint", "remote": "endpoint", "local_id": "u8", "remote_id": "u8",
-                "token": "token", "timings_us": "timings",
+                "conn": "id", "subflow": "count", "side": "side", "reason": "reason",
+                "kernel_reason": "kernel_reason", "advice": "text", "local": "endpoint",
+                "remote": "endpoint", "family": "family", "local_id": "u8", "remote_id": "u8",
+                "pid": "pid", "comm": "text", "uid": "u32", "cgroup": "text", "unit": "text",
+                "netns": "netns", "token": "token", "timings_us": "timings",
             ],
             "\"outcome\": \(list(JoinOutcome.self))",
+            "\"pid_source\": \(list(OwnerSource.self))",
             "\"backup\": {\"type\": \"boolean\"}"),
         type(
-            "fallback", "A connection that lost MPTCP after its handshake.",
-            required: ["conn", "reason"],
-            ["conn": "id", "reason": "reason", "kernel_reason": "text", "advice": "text"]),
+            "fallback", "A connection that lost MPTCP after its handshake.", required: ["conn"],
+            [
+                "conn": "id", "reason": "reason", "kernel_reason": "kernel_reason", "advice": "text",
+                "side": "side", "local": "endpoint", "remote": "endpoint", "netns": "netns",
+            ]),
         type(
             "address", "ADD_ADDR, RM_ADDR, a change of endpoints or of limits.", required: ["change"],
             ["conn": "id", "netns": "netns", "addr": "ip_and_port", "id": "u8"],
-            "\"change\": "
-                + list([
-                    "announced", "received", "removed", "endpoint_added", "endpoint_removed", "limits",
-                ])),
+            "\"change\": \(list(AddressChange.self))"),
         type(
             "connection", "An MPTCP connection that was open when the trace began.",
             required: ["conn", "state"],

@@ -242,7 +242,7 @@ public struct StatusWriter: ~Copyable {
         cell.append(")")
         if owner.cgroup != 0, let unit = names(owner.cgroup)?.unit {
             cell.append(" ")
-            cell.append(text: unit)
+            cell.append(text: unit.name)
         }
     }
 

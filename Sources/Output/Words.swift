@@ -12,25 +12,62 @@ func ordinal<Word: CaseIterable>(_ word: Word) -> Int {
 
 /// The members `reason` and `advice`, encoded once for each reason.
 struct ReasonText: ~Copyable {
-    private var text = ByteBuffer(capacity: 8192)
-    private var places = [(start: Int, count: Int)](repeating: (0, 0), count: 256)
+    /// Pieces of the text: `,"reason":"…"`, `,"advice":"…"`, and of the latter the part before the
+    /// unit is named.
+    private struct Place {
+        var start = 0
+        var reason = 0
+        var advice = 0
+        var head = 0
+        var unit = UnitPlace.nowhere
+    }
+
+    private var text = ByteBuffer(capacity: 16384)
+    private var places = [Place](repeating: Place(), count: 256)
 
     init() {
         for reason in Reason.allCases {
-            let start = text.count
+            var place = Place(start: text.count, unit: reason.unitPlace)
             text.append(",\"reason\":\"")
             text.append(json: reason.rawValue)
-            text.append("\",\"advice\":\"")
+            text.append("\"")
+            place.reason = text.count - place.start
+            let start = text.count
+            text.append(",\"advice\":\"")
+            let length = text.count - start
             text.append(json: reason.advice)
             text.append("\"")
-            places[ordinal(reason)] = (start, text.count - start)
+            place.advice = text.count - start
+            var head = ByteBuffer()
+            head.append(json: String(reason.adviceHead))
+            place.head = length + head.count
+            places[ordinal(reason)] = place
         }
     }
 
+    /// Writes the reason, the kernel's name of it, and the advice, which may name the unit that
+    /// was found last.
     @inline(__always)
-    borrowing func write(_ reason: Reason, to line: inout ByteBuffer) {
-        let place = places[ordinal(reason)]
-        line.append(text, from: place.start, count: place.count)
+    borrowing func write(
+        _ reason: Reason?, _ kernelReason: KernelReason?, _ names: borrowing CgroupNames,
+        to line: inout ByteBuffer
+    ) {
+        let place = reason.map { places[ordinal($0)] }
+        if let place { line.append(text, from: place.start, count: place.reason) }
+        if let kernelReason {
+            line.append(",\"kernel_reason\":\"")
+            line.append(kernelReason.rawValue)
+            line.append("\"")
+        }
+        guard let place else { return }
+        let advice = place.start &+ place.reason
+        if place.unit != .nowhere, names.hasUnit {
+            line.append(text, from: advice, count: place.head)
+            names.writeAdvice(place.unit, to: &line)
+            line.append(".\"")
+        } else {
+            line.append(text, from: advice, count: place.advice)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Handshake
 import Kernel
 import Output
 
@@ -7,6 +8,7 @@ import Output
 final class CgroupLookup {
     private let mount: CgroupMount
     private var names: CgroupNames?
+    private var known: [UInt64: CgroupName?] = [:]
 
     init(_ mount: CgroupMount) {
         self.mount = mount
@@ -14,8 +16,14 @@ final class CgroupLookup {
     }
 
     func name(of id: UInt64) -> CgroupName? {
-        guard let path = names?.path(of: id) else { return nil }
-        return CgroupName(path: path, unit: CgroupNames.unit(fromCgroupPath: path))
+        if let known = known[id] { return known }
+        let found = names?.path(of: id).map { path in
+            let units = CgroupUnits(path: path)
+            return CgroupName(path: path, unit: units.unit, manager: units.manager)
+        }
+        if known.count >= 4096 { known.removeAll(keepingCapacity: true) }
+        known[id] = .some(found)
+        return found
     }
 
     /// Whether an id is that cgroup or one below it; nil: there is no such cgroup.
@@ -30,5 +38,14 @@ final class CgroupLookup {
             guard let path = names?.path(of: id) else { return false }
             return path == wanted || path.hasPrefix(below)
         }
+    }
+}
+
+/// Units of the sockets that systemd listens on, for the writers.
+func socketUnitLookup() -> (ManagedSocket) -> Unit? {
+    let units = SocketUnits()
+    return { socket in
+        units.unit(
+            of: socket.manager, at: socket.local, isListener: socket.isListener, netns: socket.netns)
     }
 }

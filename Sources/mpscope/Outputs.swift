@@ -44,12 +44,14 @@ struct Outputs: ~Copyable {
     init(
         _ options: LiveOptions, realtimeOffset: Int64, names: @escaping (UInt64) -> CgroupName?
     ) throws(OutputError) {
+        let sockets = socketUnitLookup()
         let toFile = options.output.map { $0 != "-" } ?? false
         usesStandardOutput = !toFile || options.format != .json
         if options.format == .json || options.output != nil {
             json = JSONOutput(
                 sink: try Sink.open(path: options.output ?? "-"),
-                writer: RecordWriter(realtimeOffset: realtimeOffset, names: names))
+                writer: RecordWriter(
+                    realtimeOffset: realtimeOffset, names: names, sockets: sockets))
         }
         if options.format != .json, toFile || options.output == nil {
             let terminal = Terminal.standardOutput
@@ -57,7 +59,7 @@ struct Outputs: ~Copyable {
                 sink: .standardOutput(),
                 writer: TextWriter(
                     width: terminal.width, colour: terminal.wantsColour, steps: options.steps,
-                    realtimeOffset: realtimeOffset))
+                    realtimeOffset: realtimeOffset, names: names, sockets: sockets))
         }
     }
 

@@ -352,7 +352,7 @@ struct LiveMachineTests {
         #expect(names.path(of: id) == name)
         #expect(names.path(of: innerID) == inner)
         #expect(names.path(of: id) == name)
-        #expect(CgroupNames.unit(fromCgroupPath: inner) == String(name.dropFirst()))
+        #expect(CgroupUnits(path: inner).unit?.name == String(name.dropFirst()))
         #expect(names.path(of: 0) == nil)
         #expect(names.path(of: .max) == nil)
         for absent in UInt64.max - 5 ... .max { #expect(names.path(of: absent) == nil) }

@@ -49,33 +49,6 @@ struct TextTests {
         #expect(part.directory(ofCgroup: "/podium") == nil)
     }
 
-    static let id = String(repeating: "0123456789abcdef", count: 4)
-
-    @Test(
-        "units and containers of cgroup paths",
-        arguments: [
-            ("/", nil), ("", nil), ("/system.slice", nil), ("/.service", nil),
-            ("/system.slice/nginx.service", "nginx.service"),
-            ("/system.slice/nginx.service/worker", "nginx.service"),
-            ("/user.slice/user-0.slice/session-3.scope", "session-3.scope"),
-            ("/user.slice/user@1000.service/app.slice/web.service", "web.service"),
-            ("/system.slice/ssh.socket", "ssh.socket"),
-            ("/system.slice/docker-\(id).scope", "0123456789ab"),
-            ("/system.slice/docker-\(id).scope/init.scope", "0123456789ab"),
-            ("/docker/\(id)", "0123456789ab"),
-            ("/\(id)", nil),
-            ("/kubepods.slice/kubepods-pod1.slice/cri-containerd-\(id).scope", "0123456789ab"),
-            ("/kubepods.slice/kubepods-pod1.slice/crio-\(id).scope", "0123456789ab"),
-            ("/kubepods/burstable/pod1/\(id)", "0123456789ab"),
-            ("/machine.slice/libpod-\(id).scope/container", "0123456789ab"),
-            ("/machine.slice/libpod-conmon-\(id).scope", "libpod-conmon-\(id).scope"),
-            ("/system.slice/docker-\(id.dropLast()).scope", "docker-\(id.dropLast()).scope"),
-            ("/system.slice/docker-\(id.uppercased()).scope", "docker-\(id.uppercased()).scope"),
-        ] as [(String, String?)])
-    func units(path: String, unit: String?) {
-        #expect(CgroupNames.unit(fromCgroupPath: path) == unit)
-    }
-
     @Test("netstat: pairs of lines, other groups and odd lines left out")
     func counters() {
         let text = """

@@ -22,7 +22,7 @@ enum Samples {
 
     static func names(_ id: UInt64) -> CgroupName? {
         switch id {
-        case 4242: CgroupName(path: "/system.slice/nginx.service", unit: "nginx.service")
+        case 4242: CgroupName(path: "/system.slice/nginx.service", unit: Unit("nginx.service", .service))
         case 4243: CgroupName(path: "/a \"quoted\" \\ group\u{1b}")
         default: nil
         }
@@ -106,6 +106,16 @@ enum Samples {
         return record
     }
 
+    static var unsent: HandshakeRecord {
+        var record = success
+        record.time = time(2_600_000)
+        record.conn = 11
+        record.outcome = .fallback
+        record.reason = .md5SigFallback
+        record.kernelReason = .md5SigFallback
+        return record
+    }
+
     static var bare: HandshakeRecord {
         HandshakeRecord(
             time: time(3_000_000), conn: 9, side: .client, outcome: .timeout, local: .unspecified,
@@ -126,18 +136,88 @@ enum Samples {
         var record = JoinRecord(
             time: time(1_000_400), conn: 7, subflow: 1, side: .client, outcome: .joined,
             local: Endpoint(Address(v4: 0x0a00_0101), 40001), remote: v4Remote, token: 0x1a2b_3c4d)
+        record.family = 4
+        record.owner = owner("curl", 812)
+        record.netns = 4_026_531_840
         record.localID = 1
         record.remoteID = 0
-        record.backup = false
+        record.backup = true
         record.timings = Timings(synToSynack: 200_000, total: 400_000)
         return record
     }
 
-    static var rejected: JoinRecord {
-        JoinRecord(
-            time: time(1_000_500), conn: 7, subflow: 2, side: .server, outcome: .reset,
-            reason: .rstInHandshake, local: v4Remote, remote: v4Local, token: 0)
+    /// The steps of that join.
+    static let joinSteps: [Record] = [
+        joinStep(1_000_000, .joinSynSent, .inetSockSetState, from: .none, to: .synSent),
+        joinStep(1_000_010, .joinSynSent, .skbEgress, from: .synSent, to: .synSent) {
+            $0.localID = 1
+            $0.backup = true
+        },
+        joinStep(1_000_210, .joinSynackReceived, .skbIngress, from: .synSent, to: .synackReceived) {
+            $0.remoteID = 0
+            $0.backup = false
+        },
+        joinStep(
+            1_000_400, .joinEstablished, .inetSockSetState, from: .synackReceived, to: .mptcpEstablished),
+    ]
+
+    private static func joinStep(
+        _ microseconds: UInt64, _ step: Step, _ hook: Hook, from: SubflowState, to: SubflowState,
+        _ change: (inout Observation) -> Void = { _ in }
+    ) -> Record {
+        var seen = Observation(time: time(microseconds), step: step, hook: hook, side: .client)
+        seen.local = Endpoint(Address(v4: 0x0a00_0101), 40001)
+        seen.remote = v4Remote
+        seen.netns = 4_026_531_840
+        if hook != .inetSockSetState { seen.option = .mpJoin }
+        change(&seen)
+        return .step(
+            StepRecord(
+                observation: seen, conn: 7, subflow: 1, listener: 0, side: .client,
+                owner: owner("curl", 812), from: from, to: to))
     }
+
+    static var rejected: JoinRecord {
+        var record = JoinRecord(
+            time: time(1_000_500), conn: 8, subflow: 2, side: .server, outcome: .rejected,
+            reason: .mpJoinAckHMacFailure, local: v6Remote, remote: v6Local, token: 0)
+        record.kernelReason = .joinAckHMacFailure
+        record.localID = 0
+        record.remoteID = 255
+        return record
+    }
+
+    /// As little as a join may have.
+    static var stray: JoinRecord {
+        JoinRecord(
+            time: time(1_000_600), conn: 0, subflow: 0, side: .server, outcome: .reset,
+            reason: .mpJoinNoTokenFound, local: v4Remote, remote: v4Local, token: 0)
+    }
+
+    static var lostMptcp: FallbackRecord {
+        var record = FallbackRecord(time: time(2_500_000), conn: 7, reason: .dssFallback)
+        record.kernelReason = .dssFallback
+        record.side = .client
+        record.local = v4Local
+        record.remote = v4Remote
+        record.owner = owner("curl", 812)
+        record.netns = 4_026_531_840
+        return record
+    }
+
+    static let addresses: [AddressRecord] = [
+        AddressRecord(
+            time: time(1_100_000), conn: 7, netns: 4_026_531_840, change: .announced,
+            address: Endpoint(Address(v4: 0x0a00_0201), 8443), id: 2),
+        AddressRecord(
+            time: time(1_100_001), conn: 7, netns: 0, change: .received,
+            address: Endpoint(v6Remote.address, 0), id: 255),
+        AddressRecord(time: time(1_100_002), conn: 7, netns: 0, change: .removed, id: 0),
+        AddressRecord(
+            time: time(1_100_003), conn: 0, netns: 4_026_531_840, change: .endpointAdded,
+            address: Endpoint(Address(v4: 0x0a00_0201), 0), id: 2),
+        AddressRecord(time: time(1_100_004), conn: 0, netns: 4_026_531_840, change: .limits),
+    ]
 
     static var connection: ConnectionRecord {
         ConnectionRecord(
@@ -184,9 +264,12 @@ enum Samples {
     /// One of each type and variant, in an order that a trace could have.
     static let all: [Record] =
         [.listener(listener), .connection(connection), .listener(opened)] + steps + [
-            .handshake(success), fullStep, emptyStep, .join(join), .join(rejected), .handshake(served),
-            .fallback(FallbackRecord(time: time(2_500_000), conn: 7, reason: .ackWithoutMptcp)),
-            .handshake(bare), .handshake(failed), .anomaly(anomaly), .anomaly(bareAnomaly),
+            .handshake(success), fullStep, emptyStep,
+        ] + joinSteps + [.join(join), .join(rejected), .join(stray)] + addresses.map(Record.address) + [
+            .handshake(served), .fallback(lostMptcp),
+            .fallback(FallbackRecord(time: time(2_500_001), conn: 99, reason: nil)),
+            .handshake(unsent), .handshake(bare), .handshake(failed), .anomaly(anomaly),
+            .anomaly(bareAnomaly),
             .lost(LostRecord(time: time(5_000_000), hook: .skbIngress, count: 12, reason: .ringFull)),
             .close(CloseRecord(time: time(6_000_000), conn: 7, duration: 5_999_999_999, subflows: 2)),
             .close(CloseRecord(time: time(6_000_001), conn: 1, duration: nil, subflows: nil)),
@@ -231,7 +314,8 @@ enum Samples {
 
     static func text(_ records: [Record], width: Int, colour: Bool = false, steps: Bool = false) -> [UInt8] {
         var writer = TextWriter(
-            width: width, colour: colour, steps: steps, realtimeOffset: offset, utcOffset: 3600)
+            width: width, colour: colour, steps: steps, realtimeOffset: offset, utcOffset: 3600,
+            names: names)
         var tally = Tally()
         var text = ByteBuffer(capacity: 64)
         writer.write(meta, to: &text)

@@ -91,6 +91,19 @@ private let validator = """
         for reason in LossReason.allCases {
             records.append(.lost(LostRecord(time: 0, hook: .tracker, count: .max, reason: reason)))
         }
+        for outcome in JoinOutcome.allCases {
+            var record = Samples.join
+            record.outcome = outcome
+            records.append(.join(record))
+        }
+        for reason in KernelReason.allCases {
+            var record = Samples.lostMptcp
+            record.kernelReason = reason
+            records.append(.fallback(record))
+        }
+        for change in AddressChange.allCases {
+            records.append(.address(AddressRecord(time: 1, conn: 1, netns: 0, change: change)))
+        }
         for kind in AnomalyKind.allCases {
             var record = Samples.anomaly
             record.kind = kind

@@ -20,8 +20,8 @@ import Testing
         #expect(tally.decided == 102)
         let summary = tally.summary(time: 0, events: 1, delivered: 1)
         #expect(summary.handshakes == [WordCount("mptcp", 100), WordCount("timeout", 1)])
-        #expect(summary.joins == [WordCount("reset", 1)])
-        #expect(summary.reasons == [WordCount("rst_in_handshake", 1)])
+        #expect(summary.joins == [WordCount("rejected", 1)])
+        #expect(summary.reasons == [WordCount("mp_join_ack_hmac_failure", 1)])
         let latency = summary.latency
         #expect(latency?.max == 100_000)
         // Three digits.

@@ -152,7 +152,7 @@ import Testing
         do {
             var writer = RecordWriter(realtimeOffset: 0) { id in
                 asked.append(id)
-                return id % 2 == 0 ? nil : CgroupName(path: "/\(id)", unit: "u\(id)")
+                return id % 2 == 0 ? nil : CgroupName(path: "/\(id)", unit: Unit("u\(id)", .scope))
             }
             var lines = ByteBuffer()
             for id: UInt64 in [1, 2, 1, 1, 2, 3, 0] {
