@@ -33,8 +33,8 @@ static __noinline int mps_on_bad_mapping(struct sock *ssk, __u32 status)
 	if (known && !*known)
 		return 0;
 	if (status == MPS_MAPPING_DUMMY) {
-		/* Fell back in its handshake: nothing was lost later. */
-		if (!known && !BPF_CORE_READ_BITFIELD_PROBED(context, mp_capable))
+		/* It fell back in its handshake, without the peer's key: nothing was lost later. */
+		if (!known && !BPF_CORE_READ(msk, can_ack))
 			return 0;
 	} else if (!BPF_CORE_READ(msk, allow_infinite_fallback)) {
 		/* Only this subflow ends, with a RST. */

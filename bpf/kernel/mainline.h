@@ -163,6 +163,7 @@ struct mptcp_sock {
 	struct inet_connection_sock sk;
 	__u32 token;
 	unsigned long flags;
+	_Bool can_ack; /* the peer's key is known */
 	_Bool fully_established;
 	_Bool csum_enabled;
 	_Bool allow_infinite_fallback; /* 5.18 */
