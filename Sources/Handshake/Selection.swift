@@ -35,6 +35,10 @@ public struct Selection {
     private enum Fate {
         case wanted, unwanted
         case waiting([Record])
+
+        var isWanted: Bool {
+            if case .wanted = self { true } else { false }
+        }
     }
 
     public init() {}
@@ -66,7 +70,11 @@ public struct Selection {
         case .step(let step):
             if let namespaces, !namespaces.contains(step.observation.netns) { return }
             if step.conn == 0 {
-                out.append(record)
+                // A listener's; or of a subflow whose connection is not known.
+                let o = step.observation
+                if o.step == .listening || wants(o.netns, step.side, step.owner, o.local, o.remote) {
+                    out.append(record)
+                }
                 return
             }
             switch known[step.conn] {
@@ -104,7 +112,12 @@ public struct Selection {
         case .close(let close):
             if case .wanted? = known.removeValue(forKey: close.conn) { out.append(record) }
         case .join(let join):
-            if case .wanted? = known[join.conn] { out.append(record) }
+            if join.conn == 0
+                ? wants(join.netns, join.side, join.owner, join.local, join.remote)
+                : known[join.conn]?.isWanted ?? false
+            {
+                out.append(record)
+            }
         case .address(let address):
             if address.conn == 0 {
                 if namespaces?.contains(address.netns) ?? true { out.append(record) }

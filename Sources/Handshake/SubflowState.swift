@@ -156,7 +156,8 @@ public enum SubflowState: UInt8, Sendable, CaseIterable {
         case .joinSynReceived: "server of a join: a SYN with MP_JOIN reached an MPTCP listener"
         case .joinSynReceivedByTcp: "server of a join: a SYN with MP_JOIN reached a TCP listener"
         case .joinSynackSent: "server of a join: the SYN-ACK left with MP_JOIN"
-        case .joinSynackSentPlain: "server of a join: the SYN-ACK left without MP_JOIN, though it was asked for"
+        case .joinSynackSentPlain:
+            "server of a join: the SYN-ACK left without MP_JOIN, though it was asked for"
         case .joinAckReceived: "server of a join: the third ACK carried MP_JOIN"
         case .joinAckReceivedPlain: "server of a join: the third ACK came without MP_JOIN"
         case .joined: "the additional subflow carries the connection's data"

@@ -105,7 +105,8 @@ extension Tracker {
         records.append(
             .step(
                 StepRecord(
-                    observation: told, conn: connection.id, subflow: connection.subflow, listener: connection.listener,
+                    observation: told, conn: connection.id, subflow: connection.subflow,
+                    listener: connection.listener,
                     side: connection.side, owner: connection.owner, from: from, to: to)))
     }
 

@@ -467,10 +467,12 @@ extension TransitionTable {
             joinServerOpen, .reset, [.sentByUs, .mismatchPort], to: .closed, .join(.rejected, .mismatchPort),
             "(no line) | mptcp_pm_announced_has_ssk"),
         .init(
-            joinServerOpen, .reset, [.sentByUs, .ackHMac], to: .closed, .join(.rejected, .mpJoinAckHMacFailure),
+            joinServerOpen, .reset, [.sentByUs, .ackHMac], to: .closed,
+            .join(.rejected, .mpJoinAckHMacFailure),
             "(no line) | subflow_hmac_valid"),
         .init(
-            joinServerOpen, .reset, [.sentByUs, .joinRejected], to: .closed, .join(.rejected, .mpJoinRejected),
+            joinServerOpen, .reset, [.sentByUs, .joinRejected], to: .closed,
+            .join(.rejected, .mpJoinRejected),
             "(no line) | mptcp_can_accept_new_subflow"),
         .init(
             [.joinSynReceived], .reset, [.sentByUs], to: .closed, .join(.rejected, nil),

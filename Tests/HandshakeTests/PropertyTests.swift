@@ -94,7 +94,7 @@ struct Dice: RandomNumberGenerator {
                 time: dice.next() >> 20, step: Step.allCases.randomElement(using: &dice) ?? .closed,
                 hook: Hook.allCases.randomElement(using: &dice) ?? .clock,
                 side: [nil, .client, .server].randomElement(using: &dice) ?? nil)
-            o.facts = Facts(rawValue: UInt32(truncatingIfNeeded: dice.next()) & 0xffff)
+            o.facts = Facts(rawValue: dice.next() & 0xffff_ffff)
             o.socket = dice.next() % 6
             o.msk = dice.next() % 6
             o.listener = dice.next() % 6
