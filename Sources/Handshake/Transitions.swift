@@ -303,9 +303,14 @@ extension TransitionTable {
     private static let joinClientOpen: [SubflowState] = [
         .joinSynSent, .joinSynackReceived, .joinSynackReceivedPlain, .joinTcpEstablished,
     ]
+    private static let joinAsked: [SubflowState] = [.joinSynSent, .joinSynackReceived, .joinTcpEstablished]
     private static let joinServerOpen: [SubflowState] = [
         .joinSynReceived, .joinSynReceivedByTcp, .joinSynackSent, .joinSynackSentPlain,
         .joinAckReceived, .joinAckReceivedPlain,
+    ]
+
+    private static let joinAnswered: [SubflowState] = [
+        .joinSynackSent, .joinSynackSentPlain, .joinAckReceived, .joinAckReceivedPlain,
     ]
 
     private static let joinClient: [Transition] = [
@@ -392,13 +397,13 @@ extension TransitionTable {
             .join(.rejected, .mpJoinSynAckHMacFailure),
             "(no line) | subflow_finish_connect: subflow_thmac_valid"),
         .init(
-            joinClientOpen, .closed, [.connectionReset], to: .closed, .join(.reset, .rstInHandshake),
+            joinAsked, .closed, [.connectionReset], to: .closed, .join(.reset, .rstInHandshake),
             "(no line) | tcp_reset, mptcp_subflow_reset"),
         .init(
-            joinClientOpen, .closed, [.otherError], to: .closed, .join(.aborted, .connectFailed),
+            joinAsked, .closed, [.otherError], to: .closed, .join(.aborted, .connectFailed),
             "(no line) | tcp_v4_err, tcp_v6_err"),
         .init(
-            joinClientOpen, .closed, to: .closed, .join(.aborted, .closedByProcess),
+            joinAsked, .closed, to: .closed, .join(.aborted, .closedByProcess),
             "(no line) | mptcp_close_ssk"),
         .init(
             joinClientOpen + [.joinRefused, .joinReset], .timer, [.traceEnd], to: .closed,
@@ -482,13 +487,16 @@ extension TransitionTable {
             .join(.reset, .ackWithoutMpJoin),
             "(no line) | subflow_syn_recv_sock: fallback_is_fatal"),
         .init(
-            joinServerOpen, .reset, [.sentByUs], to: .closed, .join(.rejected, nil),
-            "(no line) | mptcp_finish_join"),
+            joinAnswered, .reset, [.sentByUs, .rstProhibited], to: .closed, .join(.rejected, nil),
+            "(no line) | subflow_syn_recv_sock, without a counter that tells why"),
+        .init(
+            joinAnswered + [.joinSynReceivedByTcp], .reset, [.sentByUs], to: nil,
+            "(no line) | tcp_v4_send_reset, to a packet that was none of the handshake's"),
         .init(
             [.joinSynReceivedByTcp], .reset, to: .closed, .join(.reset, .listenerIsTcp),
             "(no line) | tcp_check_req: embryonic reset"),
         .init(
-            joinServerOpen, .reset, to: .closed, .join(.reset, .rstInHandshake),
+            joinAnswered + [.joinSynReceived], .reset, to: .closed, .join(.reset, .rstInHandshake),
             "(no line) | tcp_check_req: embryonic reset"),
         .init(
             joinServerOpen, .closed, to: .closed, .join(.reset, .rstInHandshake),

@@ -31,9 +31,9 @@ import Testing
 
     @Test func versionKindAndHookAreChecked() throws {
         var event = try #require(Recordings.events("refused").first)
-        event[0] = 2
-        #expect(problem(event) == .version(2))
-        event[0] = 1
+        event[0] = 3
+        #expect(problem(event) == .version(3))
+        event[0] = UInt8(MPS_EVENT_VERSION)
         let kind = event[2]
         event[2] = 0
         #expect(problem(event) == .kind(0))

@@ -50,6 +50,8 @@ import Testing
             "token": MemoryLayout<mps_event>.offset(of: \.token),
             "remote_token": MemoryLayout<mps_event>.offset(of: \.remote_token),
             "error": MemoryLayout<mps_event>.offset(of: \.error),
+            "reset_reason": MemoryLayout<mps_event>.offset(of: \.reset_reason),
+            "mib": MemoryLayout<mps_event>.offset(of: \.mib),
             "old_state": MemoryLayout<mps_event>.offset(of: \.old_state),
             "new_state": MemoryLayout<mps_event>.offset(of: \.new_state),
             "option": MemoryLayout<mps_event>.offset(of: \.option),

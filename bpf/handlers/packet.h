@@ -22,10 +22,6 @@ struct mps_packet {
 	__u8 flags;
 	__u8 address_id;
 	__u32 token;
-	/* Of a packet on an open connection: DSS is there, and where ADD_ADDR and RM_ADDR begin (0: not). */
-	__u8 dss;
-	__u8 add_addr;
-	__u8 rm_addr;
 };
 
 /* Where the parts of a packet are. */
@@ -47,13 +43,17 @@ struct mps_options {
 /*
  * The MPTCP option among `options` (RFC 8684, sections 3.1 and 3.2); zeros end them. A copy,
  * because the verifier follows a place in a packet through each combination of options, but
- * forgets what a place in a copy was once it is masked.
+ * forgets what a place in a copy was once it is masked. Global: the verifier goes through it by
+ * itself, not once for each way to it.
  */
-static __always_inline void mps_parse_option(struct mps_packet *p, const struct mps_options *options)
+__noinline int mps_parse_option(struct mps_packet *p, const struct mps_options *options)
 {
-	const __u8 *o = options->bytes;
+	const __u8 *o;
 	__u32 at = 0;
 
+	if (!p || !options)
+		return 0;
+	o = options->bytes;
 	p->option = MPS_OPTION_NONE;
 	p->version = 0xff;
 	for (int i = 0; i < 40; i++) {
@@ -62,21 +62,21 @@ static __always_inline void mps_parse_option(struct mps_packet *p, const struct 
 		mps_opaque(at);
 		at &= 63;
 		if (at > 36)
-			return;
+			return 0;
 		kind = o[at];
 		if (kind == 0)
-			return;
+			return 0;
 		if (kind == TCPOPT_MPTCP)
 			break;
 		size = kind == 1 ? 1 : o[at + 1];
 		if (size < 2 && kind != 1)
-			return;
+			return 0;
 		at += size;
 	}
 	mps_opaque(at);
 	at &= 63;
 	if (at > 36 || o[at] != TCPOPT_MPTCP || o[at + 1] < 3)
-		return;
+		return 0;
 	p->option = o[at + 2] >> 4;
 	p->flags = o[at + 3];
 	if (p->option == MPS_OPTION_MP_CAPABLE) {
@@ -92,39 +92,45 @@ static __always_inline void mps_parse_option(struct mps_packet *p, const struct 
 			p->token = (__u32)o[at + 4] << 24 | (__u32)o[at + 5] << 16 |
 				   (__u32)o[at + 6] << 8 | o[at + 7];
 	}
+	return 0;
 }
 
-/* All MPTCP options of an open connection's packet (RFC 8684, sections 3.3 and 3.4). */
-static __always_inline void mps_parse_signals(struct mps_packet *p, const struct mps_options *options)
+/*
+ * The MPTCP options of an open connection's packet (RFC 8684, sections 3.3 and 3.4): bit 0: a DSS;
+ * bits 8 to 15 and 16 to 23: where ADD_ADDR and RM_ADDR begin, and one; 0: there is none.
+ */
+__noinline __u32 mps_signals(const struct mps_options *options)
 {
-	const __u8 *o = options->bytes;
-	__u32 at = 0;
+	__u32 at = 0, dss = 0, add_addr = 0, rm_addr = 0;
+	const __u8 *o;
 
+	if (!options)
+		return 0;
+	o = options->bytes;
 	for (int i = 0; i < 40; i++) {
-		__u32 kind, size;
+		__u32 kind, size, subtype;
 
+		/* Values that the verifier can't tell apart: it then takes each round but once. */
 		mps_opaque(at);
+		mps_opaque(dss);
+		mps_opaque(add_addr);
+		mps_opaque(rm_addr);
 		at &= 63;
 		if (at > 36)
-			return;
+			break;
 		kind = o[at];
 		if (kind == 0)
-			return;
+			break;
 		size = kind == 1 ? 1 : o[at + 1];
 		if (size < 2 && kind != 1)
-			return;
-		if (kind == TCPOPT_MPTCP && size > 2) {
-			__u32 subtype = o[at + 2] >> 4;
-
-			if (subtype == MPS_OPTION_DSS)
-				p->dss = 1;
-			else if (subtype == MPS_OPTION_ADD_ADDR)
-				p->add_addr = at + 1;
-			else if (subtype == MPS_OPTION_RM_ADDR)
-				p->rm_addr = at + 1;
-		}
+			break;
+		subtype = kind == TCPOPT_MPTCP && size > 2 ? o[at + 2] >> 4 : 0xff;
+		dss = subtype == MPS_OPTION_DSS ? 1 : dss;
+		add_addr = subtype == MPS_OPTION_ADD_ADDR ? at + 1 : add_addr;
+		rm_addr = subtype == MPS_OPTION_RM_ADDR ? at + 1 : rm_addr;
 		at += size;
 	}
+	return dss | add_addr << 8 | rm_addr << 16;
 }
 
 /* Finds the TCP header; false if there is none (a SYN behind extension headers is not looked for). */
@@ -225,65 +231,80 @@ static __always_inline void mps_send_packet(const struct mps_packet *p, struct s
 	mps_submit(e);
 }
 
-/* One address, or one id, of an option; `option`: MPS_OPTION_ADD_ADDR or _RM_ADDR. */
-static __always_inline void mps_send_address(const struct mps_packet *p, struct sock *ssk, __u32 hook,
-					     __u32 option, __u8 id, const __u8 *address, __u32 length,
-					     __u32 port)
-{
-	struct mps_event *e = mps_reserve(sizeof(*e), MPS_ADDRESS, hook);
+/* An address as an option has it; of RM_ADDR the id only. */
+struct mps_signal {
+	__u64 ssk;
+	__u8 address[16];
+	__u16 port;
+	__u8 option; /* MPS_OPTION_ADD_ADDR or _RM_ADDR */
+	__u8 id;
+	__u32 hook;
+};
 
+__noinline int mps_send_signal(const struct mps_tuple *t, const struct mps_signal *signal)
+{
+	struct mps_event *e;
+
+	if (!t || !signal)
+		return 0;
+	e = mps_reserve(sizeof(*e), MPS_ADDRESS, signal->hook);
 	if (!e)
-		return;
-	mps_fill_tuple(e, &p->t);
+		return 0;
+	mps_fill_tuple(e, t);
+	e->hook = signal->hook;
 	e->flags = MPS_F_PACKET | MPS_F_MPTCP;
-	e->option = option;
-	e->ssk = (__u64)ssk;
-	e->remote_id = id;
-	e->remote_port = port;
-	__builtin_memset(e->remote, 0, 16);
-	if (length == 16)
-		__builtin_memcpy(e->remote, address, 16);
-	else if (length == 4)
-		mps_v4_mapped(e->remote, (__be32)(address[0] | address[1] << 8 | address[2] << 16 |
-						  (__u32)address[3] << 24));
+	e->option = signal->option;
+	e->ssk = signal->ssk;
+	e->remote_id = signal->id;
+	e->remote_port = signal->port;
+	__builtin_memcpy(e->remote, signal->address, 16);
 	mps_submit(e);
+	return 0;
 }
 
 /* ADD_ADDR that is no echo, and RM_ADDR (RFC 8684, sections 3.4.1 and 3.4.2). */
 static __always_inline void mps_send_signals(const struct mps_packet *p, const struct mps_options *options,
-					     struct sock *ssk, __u32 hook)
+					     __u32 signals, struct sock *ssk, __u32 hook)
 {
+	__u32 add_addr = signals >> 8 & 0xff, rm_addr = signals >> 16 & 0xff;
+	struct mps_signal signal = { .ssk = (__u64)ssk, .hook = hook };
 	const __u8 *o = options->bytes;
+	__u32 at, size;
 
-	if (p->add_addr) {
-		__u32 at = (p->add_addr - 1) & 63, size;
-
-		mps_opaque(at);
-		at &= 63;
-		if (at > 36)
-			return;
+	at = add_addr ? add_addr - 1 : 63;
+	mps_opaque(at);
+	at &= 63;
+	/* Without the echo flag there is an HMAC of 8 bytes at the end; none fits further back. */
+	if (at <= 22 && !(o[at + 2] & 1)) {
 		size = o[at + 1];
-		/* Without the echo flag there is an HMAC of 8 bytes at the end. */
-		if (!(o[at + 2] & 1)) {
-			if ((size == 16 || size == 18) && at <= 22)
-				mps_send_address(p, ssk, hook, MPS_OPTION_ADD_ADDR, o[at + 3], o + at + 4, 4,
-						 size == 18 ? o[at + 8] << 8 | o[at + 9] : 0);
-			else if ((size == 28 || size == 30) && at <= 12)
-				mps_send_address(p, ssk, hook, MPS_OPTION_ADD_ADDR, o[at + 3], o + at + 4, 16,
-						 size == 30 ? o[at + 20] << 8 | o[at + 21] : 0);
+		signal.option = MPS_OPTION_ADD_ADDR;
+		signal.id = o[at + 3];
+		if (size == 16 || size == 18) {
+			mps_v4_mapped(signal.address, (__be32)(o[at + 4] | o[at + 5] << 8 | o[at + 6] << 16 |
+							       (__u32)o[at + 7] << 24));
+			signal.port = size == 18 ? o[at + 8] << 8 | o[at + 9] : 0;
+			mps_send_signal(&p->t, &signal);
+		} else if (size == 28 || size == 30) {
+			for (int i = 0; i < 16; i++)
+				signal.address[i] = o[at + 4 + i];
+			signal.port = size == 30 ? o[at + 20] << 8 | o[at + 21] : 0;
+			mps_send_signal(&p->t, &signal);
 		}
 	}
-	if (p->rm_addr) {
-		__u32 at = (p->rm_addr - 1) & 63, size;
-
-		mps_opaque(at);
-		at &= 63;
-		if (at > 36)
+	at = rm_addr ? rm_addr - 1 : 63;
+	mps_opaque(at);
+	at &= 63;
+	if (at > 36)
+		return;
+	size = o[at + 1];
+	signal.option = MPS_OPTION_RM_ADDR;
+	signal.port = 0;
+	__builtin_memset(signal.address, 0, 16);
+	for (__u32 i = 3; i < 11; i++) {
+		if (i >= size)
 			return;
-		size = o[at + 1];
-		for (__u32 i = 3; i < 11; i++)
-			if (i < size)
-				mps_send_address(p, ssk, hook, MPS_OPTION_RM_ADDR, o[at + i], 0, 0, 0);
+		signal.id = o[at + i];
+		mps_send_signal(&p->t, &signal);
 	}
 }
 
@@ -291,7 +312,7 @@ static __always_inline void mps_send_signals(const struct mps_packet *p, const s
  * A packet of an open connection that carries more than timestamps and a DSS, or that is the
  * first DSS on a subflow of ours that joins.
  */
-static __noinline int mps_on_open_packet(struct __sk_buff *skb, _Bool egress)
+__noinline int mps_on_open_packet(struct __sk_buff *skb, __u32 egress)
 {
 	struct mps_options options = {};
 	struct mps_place place = {};
@@ -299,6 +320,7 @@ static __noinline int mps_on_open_packet(struct __sk_buff *skb, _Bool egress)
 	struct tcp_sock *tp;
 	struct sock *sk;
 	_Bool is_joining;
+	__u32 signals;
 	__u64 key;
 
 	tp = mps_skb_tcp(skb);
@@ -313,18 +335,18 @@ static __noinline int mps_on_open_packet(struct __sk_buff *skb, _Bool egress)
 		return 1;
 	if (!mps_read_packet(skb, &place, &p, &options, egress))
 		return 1;
-	mps_parse_signals(&p, &options);
+	signals = mps_signals(&options);
 	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;
 	if (!mps_join_wanted(&p.t, 0))
 		return 1;
-	if (is_joining && p.dss) {
+	if (is_joining && signals & 1) {
 		bpf_map_delete_elem(&joining, &key);
 		p.option = MPS_OPTION_DSS;
 		p.version = 0xff;
 		mps_send_packet(&p, sk, MPS_JOIN_CONFIRMED, MPS_HOOK_SKB_INGRESS, 1, 0);
 	}
-	if (p.add_addr || p.rm_addr)
-		mps_send_signals(&p, &options, sk, egress ? MPS_HOOK_SKB_EGRESS : MPS_HOOK_SKB_INGRESS);
+	if (signals & ~1u)
+		mps_send_signals(&p, &options, signals, sk, egress ? MPS_HOOK_SKB_EGRESS : MPS_HOOK_SKB_INGRESS);
 	return 1;
 }
 
