@@ -202,7 +202,7 @@ struct JoinTests {
     ) -> InetSocket {
         InetSocket(
             table: table, state: state, local: Endpoint(address, port), remote: .unspecified, inode: inode,
-            uid: 0, cookie: cookie, v6Only: v6Only, isSubflow: subflow, cgroup: nil,
+            uid: 0, cookie: cookie, v6Only: v6Only, isSubflow: subflow, subflow: nil, cgroup: nil,
             mptcp: table == .mptcp ? MptcpInfo(subflows: 1, flags: 0, token: 1, checksum: false) : nil)
     }
 
