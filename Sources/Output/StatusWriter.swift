@@ -272,7 +272,7 @@ public struct StatusWriter: ~Copyable {
         cell.append(")")
         if let unit {
             cell.append(" ")
-            cell.append(text: unit.name)
+            cell.append(unit: unit.name)
         }
     }
 
