@@ -10,10 +10,70 @@ public enum SocketState: UInt8, Sendable, CaseIterable {
     case synSent, synReceived, finWait1, finWait2, timeWait, closed, closeWait, lastAck, listening
     case closing, newSynReceived
 
+    /// The word in records: `fin_wait_1`.
+    public var name: String {
+        switch self {
+        case .established: "established"
+        case .synSent: "syn_sent"
+        case .synReceived, .newSynReceived: "syn_received"
+        case .finWait1: "fin_wait_1"
+        case .finWait2: "fin_wait_2"
+        case .timeWait: "time_wait"
+        case .closed: "closed"
+        case .closeWait: "close_wait"
+        case .lastAck: "last_ack"
+        case .listening: "listening"
+        case .closing: "closing"
+        }
+    }
+
     /// The states in which an MPTCP connection is there for its owner or its peer.
     public static let open: [SocketState] = [
         .established, .finWait1, .finWait2, .closeWait, .lastAck, .closing,
     ]
+}
+
+/// What the kernel tells of a subflow (net/mptcp/diag.c). To CAP_NET_ADMIN only.
+public struct SubflowInfo: Hashable, Sendable {
+    /// MPTCP_SUBFLOW_FLAG_*.
+    public struct Flags: OptionSet, Hashable, Sendable {
+        public let rawValue: UInt32
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+        /// The peer agreed to MPTCP.
+        public static let capable = Flags(rawValue: 1 << 0)
+        /// This end asked for MPTCP: it called connect().
+        public static let requestsCapable = Flags(rawValue: 1 << 1)
+        /// It joined a connection.
+        public static let joined = Flags(rawValue: 1 << 2)
+        /// This end asked for that.
+        public static let requestsJoin = Flags(rawValue: 1 << 3)
+        /// A backup path by the peer's wish.
+        public static let backupByPeer = Flags(rawValue: 1 << 4)
+        /// A backup path by this end's wish.
+        public static let backupByUs = Flags(rawValue: 1 << 5)
+        public static let fullyEstablished = Flags(rawValue: 1 << 6)
+        public static let connected = Flags(rawValue: 1 << 7)
+        public static let mapValid = Flags(rawValue: 1 << 8)
+
+        /// A letter for each, as ss prints them.
+        public var letters: String {
+            let letters: [(Flags, Character)] = [
+                (.capable, "M"), (.requestsCapable, "m"), (.joined, "J"), (.requestsJoin, "j"),
+                (.backupByPeer, "B"), (.backupByUs, "b"), (.fullyEstablished, "e"), (.connected, "c"),
+                (.mapValid, "v"),
+            ]
+            return String(letters.filter { contains($0.0) }.map(\.1))
+        }
+    }
+
+    public var flags: Flags
+    /// This end's token, that of the connection; 0: none.
+    public var token: UInt32
+    /// The peer's; 0: the kernel does not keep it for the first subflow.
+    public var remoteToken: UInt32
+    public var localID: UInt8?
+    public var remoteID: UInt8?
 }
 
 /// What the kernel tells of an MPTCP socket (struct mptcp_info, linux/mptcp.h).
@@ -51,6 +111,8 @@ public struct InetSocket: Hashable, Sendable {
     public var v6Only: Bool?
     /// It is a subflow of an MPTCP socket. Told to CAP_NET_ADMIN only; nil: not told.
     public var isSubflow: Bool?
+    /// nil: no subflow, or not told.
+    public var subflow: SubflowInfo?
     /// cgroup v2 id; nil: not told.
     public var cgroup: UInt64?
     /// nil in the table of TCP.
@@ -93,6 +155,7 @@ extension InetSocket {
                 mptcp = MptcpInfo(datagram, value)
             case Int(INET_DIAG_ULP_INFO) where table == .tcp:
                 isSubflow = Self.ulpName(datagram, value) == Array("mptcp".utf8)
+                if isSubflow == true { subflow = SubflowInfo(datagram, value) }
             case Int(INET_DIAG_SKV6ONLY):
                 v6Only = value.isEmpty ? nil : datagram.integer(UInt8.self, at: value.lowerBound) != 0
             case Int(INET_DIAG_CGROUP_ID) where value.count >= 8:
@@ -139,6 +202,40 @@ extension InetSocket {
             }
         }
         return []
+    }
+}
+
+extension SubflowInfo {
+    /// Reads what stands beside the name of the upper layer; nil: nothing does, as of a listener.
+    init?(_ datagram: RawSpan, _ range: Range<Int>) {
+        var attributes = NetlinkAttributeCursor(range)
+        while let (type, value) = attributes.next(in: datagram) {
+            if Int(type) == Int(INET_ULP_INFO_MPTCP) {
+                self.init(members: datagram, value)
+                return
+            }
+        }
+        return nil
+    }
+
+    private init?(members datagram: RawSpan, _ range: Range<Int>) {
+        var flags: UInt32?
+        (token, remoteToken) = (0, 0)
+        var attributes = NetlinkAttributeCursor(range)
+        while let (type, value) = attributes.next(in: datagram) {
+            let number = value.count >= 4 ? datagram.integer(UInt32.self, at: value.lowerBound) : nil
+            let id = value.isEmpty ? nil : datagram.integer(UInt8.self, at: value.lowerBound)
+            switch Int(type) {
+            case Int(MPTCP_SUBFLOW_ATTR_TOKEN_LOC): token = number ?? 0
+            case Int(MPTCP_SUBFLOW_ATTR_TOKEN_REM): remoteToken = number ?? 0
+            case Int(MPTCP_SUBFLOW_ATTR_FLAGS): flags = number
+            case Int(MPTCP_SUBFLOW_ATTR_ID_LOC): localID = id
+            case Int(MPTCP_SUBFLOW_ATTR_ID_REM): remoteID = id
+            default: break
+            }
+        }
+        guard let flags else { return nil }
+        self.flags = Flags(rawValue: flags)
     }
 }
 

@@ -138,11 +138,16 @@ extension Snapshot {
 
 extension InetSocket {
     /// Whether this listener takes connections to `end`.
-    func accepts(_ end: Endpoint) -> Bool {
-        guard end.port == local.port else { return false }
-        if local.address == end.address { return true }
-        guard local.address.isUnspecified else { return false }
+    func accepts(_ end: Endpoint) -> Bool { local.accepts(end, v6Only: v6Only == true) }
+}
+
+extension Endpoint {
+    /// Whether a listener there takes connections to `end`.
+    func accepts(_ end: Endpoint, v6Only: Bool) -> Bool {
+        guard end.port == port else { return false }
+        if address == end.address { return true }
+        guard address.isUnspecified else { return false }
         // 0.0.0.0 takes IPv4, :: both unless it was told not to.
-        return local.address.isV4 ? end.address.isV4 : !(end.address.isV4 && v6Only == true)
+        return address.isV4 ? end.address.isV4 : !(end.address.isV4 && v6Only)
     }
 }

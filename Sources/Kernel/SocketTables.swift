@@ -139,8 +139,9 @@ public struct SocketTables: ~Copyable {
             // For MPTCP the field stays 0, which no table answers to: a kernel that does not know
             // the attribute then refuses, rather than listing raw sockets (255) in its place.
             if table == .tcp { request.sdiag_protocol = UInt8(IPPROTO_TCP) }
-            // TCP's own information is long and not wanted.
-            if table == .mptcp { request.idiag_ext = 1 << (UInt8(INET_DIAG_INFO) - 1) }
+            // Of MPTCP it is what is wanted; without TCP's, which is long, the kernel does not tell
+            // what is a subflow.
+            request.idiag_ext = 1 << (UInt8(INET_DIAG_INFO) - 1)
             let size = MemoryLayout<inet_diag_req_v2>.size
             mnl_nlmsg_put_extra_header(header, size)?
                 .copyMemory(from: &request, byteCount: size)

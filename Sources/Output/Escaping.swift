@@ -170,6 +170,12 @@ extension ByteBuffer {
         text.withUTF8 { append(text: $0) }
     }
 
+    /// The name of a unit, or a text that holds one: a backslash stays single, as a shell and
+    /// systemctl want it, unless there is something that has to be escaped.
+    mutating func append(unit text: String) {
+        if text.utf8.allSatisfy({ (0x20..<0x7f).contains($0) }) { append(text) } else { append(text: text) }
+    }
+
     /// A task's name as text that is safe on a terminal.
     public mutating func append(text comm: Comm) {
         withName(comm) { append(text: $0) }

@@ -11,7 +11,7 @@ public struct RecordWriter: ~Copyable {
     public private(set) var sequence: UInt64 = 0
     private let realtimeOffset: UInt64
     private var clock = TimeText()
-    private var names: CgroupNames
+    var names: CgroupNames
     private let reasons = ReasonText()
 
     /// - Parameters:
@@ -303,7 +303,7 @@ public struct RecordWriter: ~Copyable {
 
     /// The members of every record, after `opening` with its version, type and the key of `seq`.
     @inline(__always)
-    private mutating func begin(_ opening: StaticString, _ time: UInt64, _ line: inout ByteBuffer) {
+    mutating func begin(_ opening: StaticString, _ time: UInt64, _ line: inout ByteBuffer) {
         sequence &+= 1
         line.append(opening)
         line.append(decimal: sequence)
@@ -326,7 +326,7 @@ public struct RecordWriter: ~Copyable {
     }
 
     /// Who holds a socket that is no attempt of this moment; `names` has found the holder's.
-    private borrowing func write(holder: Owner?, to line: inout ByteBuffer) {
+    borrowing func write(holder: Owner?, to line: inout ByteBuffer) {
         guard let holder else { return }
         line.member(",\"pid\":", unlessZero: holder.pid)
         line.member(",\"comm\":\"", holder.comm)

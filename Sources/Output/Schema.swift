@@ -205,14 +205,42 @@ public enum Schema {
             ["conn": "id", "netns": "netns", "addr": "ip_and_port", "id": "u8"],
             "\"change\": \(list(AddressChange.self))"),
         type(
-            "connection", "An MPTCP connection that was open when the trace began.",
+            "connection", "A connection that was open when the trace began, or is (status).",
             required: ["conn", "state"],
             [
                 "conn": "id", "side": "side", "local": "endpoint", "remote": "endpoint",
-                "token": "token", "pid": "pid", "comm": "text", "unit": "text", "netns": "netns",
-                "subflows": "count",
+                "token": "token", "pid": "pid", "comm": "text", "uid": "u32", "unit": "text",
+                "netns": "netns", "listener": "id", "subflows": "count", "tcp_state": "word",
             ],
-            "\"state\": \(list(ConnectionState.self))"),
+            "\"checksum\": {\"type\": \"boolean\"}",
+            "\"remote_key\": {\"type\": \"boolean\"}",
+            "\"state\": \(list(StatusConnection.State.self))"),
+        type(
+            "subflow", "One subflow of an open connection (status).",
+            required: ["conn", "subflow", "local", "remote", "tcp_state"],
+            [
+                "conn": "id", "subflow": "count", "local": "endpoint", "remote": "endpoint",
+                "local_id": "u8", "remote_id": "u8", "token": "token", "remote_token": "token",
+                "netns": "netns", "tcp_state": "word",
+            ],
+            "\"backup\": {\"type\": \"boolean\"}",
+            "\"flags\": {\"type\": \"string\", \"pattern\": \"^[MmJjBbecv]*$\"}"),
+        type(
+            "namespace", "A network namespace and how MPTCP is set there (status).",
+            required: ["netns", "own", "settings", "other_tcp"],
+            ["netns": "netns", "name": "text", "other_tcp": "count"],
+            "\"own\": {\"type\": \"boolean\"}",
+            "\"enabled\": {\"type\": \"boolean\"}",
+            """
+            "settings": {
+                      "type": "object",
+                      "propertyNames": {"pattern": "^net\\\\.mptcp\\\\."},
+                      "additionalProperties": {"$ref": "#/$defs/text"}
+                    }
+            """),
+        type(
+            "hidden", "Something that could not be seen (status).", required: ["what", "message"],
+            ["count": "count", "message": "text"], "\"what\": \(list(StatusHidden.Kind.self))"),
         type(
             "close", "A connection that ended.", required: ["conn"],
             ["conn": "id", "duration_us": "count", "subflows": "count"]),

@@ -2,48 +2,13 @@
 
 import Handshake
 
-/// What is open in one network namespace, and how MPTCP is set there.
-public struct StatusNamespace: Sendable {
-    /// A setting by its whole name.
-    public struct Setting: Hashable, Sendable {
-        public var name: String
-        public var value: String
-
-        public init(name: String, value: String) {
-            self.name = name
-            self.value = value
-        }
-    }
-
-    public var inode: UInt32
-    /// The name that `ip netns` gave it.
-    public var name: String?
-    /// The program itself is in it.
-    public var isOwn: Bool
-    /// net.mptcp.enabled; nil: not told, or no MPTCP in this kernel.
-    public var enabled: Bool?
-    /// Settings that are not as the kernel makes them.
-    public var changed: [Setting] = []
-    public var listeners: [ListenerRecord] = []
-    public var connections: [ConnectionRecord] = []
-
-    public init(inode: UInt32, name: String?, isOwn: Bool, enabled: Bool?) {
-        self.inode = inode
-        self.name = name
-        self.isOwn = isOwn
-        self.enabled = enabled
-    }
-
-    /// Nothing is open there.
-    public var isEmpty: Bool { listeners.isEmpty && connections.isEmpty }
-}
-
 /// Turns what is open into text for people: a table for each network namespace that has anything,
 /// one sentence for all others. Everything from outside is made safe for a terminal.
 public struct StatusWriter: ~Copyable {
     private let width: Int
     private let colour: Bool
     private let names: (UInt64) -> CgroupName?
+    private let sockets: (ManagedSocket) -> Unit?
     private var cell = ByteBuffer(capacity: 512)
     /// How many names of empty namespaces are told.
     private static let nameLimit = 12
@@ -52,10 +17,15 @@ public struct StatusWriter: ~Copyable {
     ///   - width: columns of the terminal; 0: no limit.
     ///   - colour: whether colours are understood and wanted.
     ///   - names: what a cgroup id stands for.
-    public init(width: Int, colour: Bool, names: @escaping (UInt64) -> CgroupName? = { _ in nil }) {
+    ///   - sockets: which unit systemd listens for.
+    public init(
+        width: Int, colour: Bool, names: @escaping (UInt64) -> CgroupName? = { _ in nil },
+        sockets: @escaping (ManagedSocket) -> Unit? = { _ in nil }
+    ) {
         self.width = width <= 0 ? 0 : max(width, 20)
         self.colour = colour
         self.names = names
+        self.sockets = sockets
     }
 
     /// Appends all of `namespaces`, in their order.
@@ -71,10 +41,13 @@ public struct StatusWriter: ~Copyable {
             heading(namespace, to: &text)
             if namespace.isEmpty {
                 cell.clear()
-                cell.append("no listener, no MPTCP connection")
+                cell.append("no listener, no connection")
                 paragraph(.plain, to: &text)
             } else {
-                table(namespace, layout, to: &text)
+                if !namespace.listeners.isEmpty || !namespace.connections.isEmpty {
+                    table(namespace, layout, to: &text)
+                }
+                tell(others: namespace.otherTcp, to: &text)
             }
         }
         let rest = namespaces.filter { !evenEmpty && $0.isEmpty }
@@ -122,26 +95,64 @@ public struct StatusWriter: ~Copyable {
             if a.transport != b.transport { return a.transport == .mptcp }
             return (a.local.port, one.offset) < (b.local.port, other.offset)
         }
-        for (_, listener) in listeners {
-            row(
-                Row(
-                    what: "listener", local: listener.local, remote: nil, side: nil,
-                    state: listener.transport.rawValue,
-                    style: listener.transport == .mptcp ? .green : .plain, owner: listener.owner),
-                layout, to: &text)
-        }
+        for (_, listener) in listeners { row(row(of: listener), layout, to: &text) }
         let connections = namespace.connections.enumerated().sorted { one, other in
             (one.element.local.port, one.offset) < (other.element.local.port, other.offset)
         }
         for (_, connection) in connections {
-            row(
-                Row(
-                    what: "connection", local: connection.local, remote: connection.remote,
-                    side: connection.side, state: connection.state.rawValue,
-                    style: connection.state == .mptcp ? .green : .yellow, token: connection.token,
-                    subflows: connection.subflows, owner: connection.owner),
-                layout, to: &text)
+            row(row(of: connection), layout, to: &text)
+            // One that is the connection itself would say nothing more.
+            if connection.list.count == 1, connection.list.first?.number == 0 { continue }
+            for subflow in connection.list { row(row(of: subflow), layout, to: &text) }
         }
+    }
+
+    private mutating func row(of listener: ListenerRecord) -> Row {
+        Row(
+            what: "listener", local: listener.local, remote: nil, side: nil,
+            state: listener.transport.rawValue, style: listener.transport == .mptcp ? .green : .plain,
+            owner: listener.owner,
+            unit: unit(of: listener.owner, listener.local, listener.netns, .server, isListener: true))
+    }
+
+    private mutating func row(of connection: StatusConnection) -> Row {
+        let style: Style =
+            switch connection.state {
+            case .mptcp: .green
+            case .fallback: .yellow
+            case .plain: .plain
+            }
+        return Row(
+            what: "connection", local: connection.local, remote: connection.remote,
+            side: connection.side, state: connection.state.rawValue, style: style,
+            token: connection.token, subflows: connection.subflows, owner: connection.owner,
+            unit: unit(of: connection.owner, connection.local, connection.netns, connection.side))
+    }
+
+    private func row(of subflow: StatusSubflow) -> Row {
+        Row(
+            what: "· subflow", local: subflow.local, remote: subflow.remote, side: nil,
+            state: subflow.backup == true ? "backup" : "subflow", style: .dim, subflow: subflow)
+    }
+
+    /// What the owner of a socket runs in.
+    private func unit(
+        of owner: Owner?, _ local: Endpoint, _ netns: UInt32, _ side: Side?, isListener: Bool = false
+    ) -> Unit? {
+        guard let owner, owner.cgroup != 0, let name = names(owner.cgroup) else { return nil }
+        guard let manager = name.manager, side != .client else { return name.unit }
+        return sockets(
+            ManagedSocket(manager: manager, local: local, netns: netns, isListener: isListener))
+    }
+
+    private mutating func tell(others count: Int, to text: inout ByteBuffer) {
+        if count == 0 { return }
+        cell.clear()
+        cell.append("and ")
+        cell.append(decimal: UInt64(count))
+        cell.append(count == 1 ? " other TCP connection" : " other TCP connections")
+        cell.append(" (--all-tcp)")
+        paragraph(.dim, to: &text)
     }
 
     private struct Row {
@@ -157,6 +168,8 @@ public struct StatusWriter: ~Copyable {
         /// 0: not told.
         var subflows: UInt32 = 0
         var owner: Owner?
+        var unit: Unit?
+        var subflow: StatusSubflow?
     }
 
     private func header(_ layout: StatusLayout, to text: inout ByteBuffer) {
@@ -212,24 +225,41 @@ public struct StatusWriter: ~Copyable {
         put(layout.state, padded: layout.token + layout.process > 0, row.style, to: &line)
         if layout.token > 0 {
             cell.clear()
-            if row.token != 0 { cell.append(token: row.token) } else { cell.append("-") }
+            if let subflow = row.subflow {
+                if let local = subflow.localID, let remote = subflow.remoteID {
+                    cell.append(decimal: local)
+                    cell.append("→")
+                    cell.append(decimal: remote)
+                }
+            } else if row.token != 0 {
+                cell.append(token: row.token)
+            } else {
+                cell.append("-")
+            }
             put(layout.token, to: &line)
         }
         if layout.subflows > 0 {
             cell.clear()
-            if row.subflows != 0 { cell.append(decimal: row.subflows) } else { cell.append("-") }
+            if row.subflow != nil {
+                cell.append(" ")
+            } else if row.subflows != 0 {
+                cell.append(decimal: row.subflows)
+            } else {
+                cell.append("-")
+            }
             put(layout.subflows, aligned: .right, to: &line)
         }
         if layout.process > 0 {
-            setProcess(row.owner)
+            if row.subflow == nil { setProcess(row.owner, row.unit) } else { cell.clear() }
             put(layout.process, padded: false, to: &line)
         }
+        while line.last == UInt8(ascii: " ") { line.truncate(to: line.count - 1) }
         text.append(line)
         text.append("\n")
     }
 
     /// Makes the cell `nginx (812) nginx.service`.
-    private mutating func setProcess(_ owner: Owner?) {
+    private mutating func setProcess(_ owner: Owner?, _ unit: Unit?) {
         cell.clear()
         guard let owner else {
             cell.append("-")
@@ -240,9 +270,9 @@ public struct StatusWriter: ~Copyable {
         cell.append("(")
         cell.append(decimal: owner.pid)
         cell.append(")")
-        if owner.cgroup != 0, let unit = names(owner.cgroup)?.unit {
+        if let unit {
             cell.append(" ")
-            cell.append(text: unit.name)
+            cell.append(unit: unit.name)
         }
     }
 
@@ -281,16 +311,15 @@ public struct StatusWriter: ~Copyable {
     private mutating func layout(for namespaces: [StatusNamespace]) -> StatusLayout {
         var (local, remote, process) = (0, 0, 0)
         for namespace in namespaces {
-            for listener in namespace.listeners {
-                local = max(local, columns(of: listener.local))
-                setProcess(listener.owner)
+            for row in namespace.listeners.map({ row(of: $0) }) + namespace.connections.map({ row(of: $0) }) {
+                local = max(local, columns(of: row.local))
+                if let end = row.remote { remote = max(remote, columns(of: end)) }
+                setProcess(row.owner, row.unit)
                 process = max(process, cell.columnCount)
             }
-            for connection in namespace.connections {
-                local = max(local, columns(of: connection.local))
-                remote = max(remote, columns(of: connection.remote))
-                setProcess(connection.owner)
-                process = max(process, cell.columnCount)
+            for subflow in namespace.connections.flatMap(\.list) {
+                local = max(local, columns(of: subflow.local))
+                remote = max(remote, columns(of: subflow.remote))
             }
         }
         return StatusLayout(width: width, local: local, remote: remote, process: process)

@@ -139,7 +139,7 @@ extension TextWriter {
         }
         if layout.unit > 0 {
             cell.clear()
-            cell.append(text: row.unit?.name ?? "-")
+            cell.append(unit: row.unit?.name ?? "-")
             put(layout.unit, cut: .middle, to: &text)
             text.append(" ")
         }
@@ -237,7 +237,7 @@ extension TextWriter {
         cell.append("  ↳ ")
         cell.append(reason.rawValue)
         cell.append(": ")
-        cell.append(text: reason.advice(for: unit))
+        cell.append(unit: reason.advice(for: unit))
         paragraph(.dim, to: &text)
     }
 }

@@ -253,7 +253,7 @@ extension ByteBuffer {
         append(")")
         if let unit {
             append(" ")
-            append(text: unit.name)
+            append(unit: unit.name)
         }
     }
 

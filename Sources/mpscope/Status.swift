@@ -11,9 +11,10 @@ struct Status: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Who listens and who is connected now, with MPTCP or without.",
         discussion: """
-            Lists TCP and MPTCP listeners and the open MPTCP connections of every network \
-            namespace that can be found, with their processes, and how MPTCP is set there. Without \
-            root it shows what it may see and says what is missing.
+            Lists TCP and MPTCP listeners and the open connections of every network namespace that \
+            can be found: those that speak MPTCP with their subflows, those that fell back, and the \
+            plain TCP ones that an MPTCP listener took; with their processes, and how MPTCP is set \
+            there. Without root it shows what it may see and says what is missing.
 
             Exit status: 0 done; 64 wrong usage; 69 the kernel did not answer; 74 output could not \
             be written; 77 not privileged to look into the namespace of --netns.
@@ -25,8 +26,11 @@ struct Status: ParsableCommand {
     @Option(help: ArgumentHelp("Only this network namespace.", valueName: "name|path|inode"))
     var netns: String?
 
+    @Flag(help: "List the other TCP connections as well.")
+    var allTcp = false
+
     func run() throws {
-        let survey = try StatusSurvey(only: netns)
+        let survey = try StatusSurvey(only: netns, allTcp: allTcp)
         do throws(OutputError) {
             switch format {
             case .text: try writeText(survey)
@@ -42,17 +46,19 @@ struct Status: ParsableCommand {
         let terminal = Terminal.standardOutput
         var sink = Sink.standardOutput()
         var writer = StatusWriter(
-            width: terminal.width, colour: terminal.wantsColour, names: survey.cgroupName)
+            width: terminal.width, colour: terminal.wantsColour, names: survey.cgroupName,
+            sockets: survey.socketUnit)
         writer.write(survey.namespaces, evenEmpty: netns != nil, to: &sink.buffer)
-        if !survey.problems.isEmpty { sink.buffer.append("\n") }
-        for problem in survey.problems { writer.write(note: problem, to: &sink.buffer) }
+        if !survey.hidden.isEmpty { sink.buffer.append("\n") }
+        for sentence in survey.sentences { writer.write(note: sentence, to: &sink.buffer) }
         try sink.flush()
     }
 
     private func writeJSON(_ survey: StatusSurvey) throws(OutputError) {
         var sink = Sink.standardOutput()
         var writer = RecordWriter(
-            realtimeOffset: KernelClock.realtimeOffset(), names: survey.cgroupName)
+            realtimeOffset: KernelClock.realtimeOffset(), names: survey.cgroupName,
+            sockets: survey.socketUnit)
         let machine = survey.machine
         writer.write(
             MetaRecord(
@@ -61,21 +67,14 @@ struct Status: ParsableCommand {
                 stack: MetaRecord.Stack(rawValue: survey.stack.rawValue)),
             to: &sink.buffer)
         for namespace in survey.namespaces {
-            for listener in namespace.listeners {
-                writer.write(.listener(listener), to: &sink.buffer)
-                try sink.flushIfFull()
-            }
+            writer.write(namespace, at: survey.time, to: &sink.buffer)
+            try sink.flushIfFull()
         }
-        for namespace in survey.namespaces {
-            for connection in namespace.connections {
-                writer.write(.connection(connection), to: &sink.buffer)
-                try sink.flushIfFull()
-            }
-        }
+        for hidden in survey.hidden { writer.write(hidden, at: survey.time, to: &sink.buffer) }
         writer.write(
             SummaryRecord(time: survey.time, events: 0, delivered: 0, lostTotal: 0), to: &sink.buffer)
         try sink.flush()
-        for problem in survey.problems {
+        for problem in survey.sentences {
             // It may name namespaces, whose names are anybody's.
             var safe = ByteBuffer(capacity: 512)
             safe.append(text: problem)

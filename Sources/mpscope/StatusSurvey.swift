@@ -14,13 +14,16 @@ struct StatusSurvey {
     let time: UInt64
     /// The own one first, then as they were found.
     let namespaces: [StatusNamespace]
-    /// One sentence for each thing that is missing.
-    let problems: [String]
+    /// What is missing.
+    let hidden: [StatusHidden]
     let cgroupName: (UInt64) -> CgroupName?
+    let socketUnit: (ManagedSocket) -> Unit?
 
     /// Looks at every namespace that can be found.
-    /// - Parameter wanted: the one to look at instead, as `--netns` names it.
-    init(only wanted: String?) throws(Failure) {
+    /// - Parameters:
+    ///   - wanted: the one to look at instead, as `--netns` names it.
+    ///   - allTcp: list all of TCP.
+    init(only wanted: String?, allTcp: Bool) throws(Failure) {
         let machine = Machine.read()
         let own: NetworkNamespace
         let found: [NetworkNamespace]
@@ -35,7 +38,6 @@ struct StatusSurvey {
             throw Failure("\(error)", wanted == nil ? .unavailable : .usage)
         }
 
-        var problems: [String] = []
         var settings: [UInt32: MptcpSettings] = [:]
         var closed: [NetworkNamespace] = []
         for namespace in found {
@@ -49,8 +51,8 @@ struct StatusSurvey {
             }
         }
         let readable = found.filter { settings[$0.inode] != nil }
-        let opening = takeSnapshot(of: readable)
-        problems += opening.problems
+        let time = KernelClock.monotonic()
+        let taken = takeSurvey(of: readable, ownersOfOthers: allTcp)
 
         var all: [UInt32: StatusNamespace] = [:]
         for namespace in readable {
@@ -58,32 +60,24 @@ struct StatusSurvey {
             var status = StatusNamespace(
                 inode: namespace.inode, name: namespace.name, isOwn: namespace.inode == own.inode,
                 enabled: values.enabled)
+            status.settings = values.values.sorted { $0.key < $1.key }
+                .map { StatusNamespace.Setting(name: $0.key, value: $0.value) }
             status.changed = StatusDefaults.changed(in: values)
             all[namespace.inode] = status
         }
-        let time = opening.snapshot.time
-        for (place, listener) in opening.snapshot.listeners.enumerated() {
-            all[listener.netns]?.listeners.append(
-                ListenerRecord(
-                    time: time, listener: UInt64(place) + 1, state: .open, transport: listener.transport,
-                    local: listener.local, owner: listener.owner, netns: listener.netns,
-                    enabledAtCreation: nil, origin: .snapshot))
-        }
-        for (place, connection) in opening.snapshot.connections.enumerated() {
-            all[connection.netns]?.connections.append(
-                ConnectionRecord(
-                    time: time, conn: UInt64(place) + 1, side: connection.side, local: connection.local,
-                    remote: connection.remote, token: connection.token, owner: connection.owner,
-                    netns: connection.netns, subflows: connection.subflows, state: connection.state))
+        var numbers = Numbers()
+        for survey in taken.surveys {
+            all[survey.netns]?.add(survey, allTcp: allTcp, at: time, &numbers)
         }
 
         self.machine = machine
         self.stack = settings[own.inode]?.stack ?? settings.values.first?.stack ?? .none
         self.time = time
         self.namespaces = readable.compactMap { all[$0.inode] }
-        self.problems =
-            problems
-            + Self.hidden(opening.snapshot, closed: closed, machine: machine, onlyOne: wanted != nil)
+        hidden =
+            taken.problems.map { StatusHidden(.failure, message: $0) }
+            + Self.hidden(taken.surveys, closed: closed, machine: machine, onlyOne: wanted != nil)
+        socketUnit = socketUnitLookup()
         if let mount = try? CgroupMount.find() {
             let lookup = CgroupLookup(mount)
             cgroupName = { lookup.name(of: $0) }
@@ -92,33 +86,117 @@ struct StatusSurvey {
         }
     }
 
-    /// What these privileges hide, in one sentence.
+    /// What these privileges hide.
     private static func hidden(
-        _ snapshot: Snapshot, closed: [NetworkNamespace], machine: Machine, onlyOne: Bool
-    ) -> [String] {
-        var parts: [String] = []
+        _ surveys: [SocketSurvey], closed: [NetworkNamespace], machine: Machine, onlyOne: Bool
+    ) -> [StatusHidden] {
+        var found: [StatusHidden] = []
         if machine.has(.sysPtrace) != true {
-            let unowned =
-                snapshot.listeners.count { $0.owner == nil }
-                + snapshot.connections.count { $0.owner == nil }
+            let unowned = surveys.reduce(0) { count, survey in
+                count + survey.listeners.count { $0.owner == nil }
+                    + survey.connections.count { $0.owner == nil && $0.inode != 0 }
+            }
             if unowned > 0 {
-                parts.append("the processes of \(unowned) \(unowned == 1 ? "socket" : "sockets")")
+                found.append(
+                    StatusHidden(
+                        .owners, count: UInt64(unowned),
+                        message: "the processes of \(unowned) \(unowned == 1 ? "socket" : "sockets")"))
             }
         }
-        if !onlyOne {
-            if !closed.isEmpty {
-                let labels = closed.prefix(8).map(\.label).joined(separator: ", ")
-                parts.append(
-                    "what is open in \(closed.count) other network "
+        if machine.has(.netAdmin) != true, surveys.contains(where: { !$0.toldSubflows }) {
+            found.append(
+                StatusHidden(.subflows, message: "the address ids, tokens and backup bits of subflows"))
+        }
+        if onlyOne { return found }
+        if !closed.isEmpty {
+            let labels = closed.prefix(8).map(\.label).joined(separator: ", ")
+            found.append(
+                StatusHidden(
+                    .namespaces, count: UInt64(closed.count),
+                    message: "what is open in \(closed.count) other network "
                         + (closed.count == 1 ? "namespace" : "namespaces")
-                        + " (\(labels)\(closed.count > 8 ? ", …" : ""))")
-            }
-            if machine.has(.sysPtrace) != true {
-                parts.append("network namespaces that only other users' processes are in")
-            }
+                        + " (\(labels)\(closed.count > 8 ? ", …" : ""))"))
         }
-        if parts.isEmpty { return [] }
-        return ["not privileged, so not shown: \(parts.joined(separator: "; ")). Run it as root to see all."]
+        if machine.has(.sysPtrace) != true {
+            found.append(
+                StatusHidden(
+                    .unknownNamespaces,
+                    message: "network namespaces that only other users' processes are in"))
+        }
+        return found
+    }
+
+    /// The same for people, one sentence for each cause.
+    var sentences: [String] {
+        let parts = hidden.filter { $0.kind != .failure }.map(\.message)
+        let failures = hidden.filter { $0.kind == .failure }.map(\.message)
+        if parts.isEmpty { return failures }
+        return failures
+            + ["not privileged, so not shown: \(parts.joined(separator: "; ")). Run it as root to see all."]
+    }
+}
+
+/// The numbers given so far.
+struct Numbers {
+    var listeners: UInt64 = 0
+    var connections: UInt64 = 0
+}
+
+extension StatusNamespace {
+    fileprivate mutating func add(
+        _ survey: SocketSurvey, allTcp: Bool, at time: UInt64, _ numbers: inout Numbers
+    ) {
+        let first = numbers.listeners + 1
+        for listener in survey.listeners {
+            numbers.listeners += 1
+            listeners.append(
+                ListenerRecord(
+                    time: time, listener: numbers.listeners, state: .open, transport: listener.transport,
+                    local: listener.local, owner: listener.owner, netns: inode, enabledAtCreation: nil,
+                    origin: .snapshot))
+        }
+        for found in survey.connections + (allTcp ? survey.others : []) {
+            numbers.connections += 1
+            var connection = StatusConnection(found, conn: numbers.connections, netns: inode)
+            if let place = found.listener { connection.listener = first + UInt64(place) }
+            connections.append(connection)
+        }
+        otherTcp = allTcp ? 0 : survey.others.count
+    }
+}
+
+extension StatusConnection {
+    fileprivate init(_ found: SurveyedConnection, conn: UInt64, netns: UInt32) {
+        let state: State =
+            switch found.kind {
+            case .mptcp: .mptcp
+            case .fallback: .fallback
+            case .plain: .plain
+            }
+        self.init(
+            conn: conn, local: found.local, remote: found.remote, state: state,
+            tcpState: found.tcpState.name, netns: netns)
+        side = found.side
+        owner = found.owner
+        uid = found.uid
+        token = found.mptcp?.token ?? 0
+        hasRemoteKey = found.mptcp?.hasRemoteKey
+        checksum = found.mptcp?.checksum
+        subflows = found.mptcp?.subflows ?? 0
+        for (place, socket) in found.subflows.enumerated() {
+            var subflow = StatusSubflow(
+                number: UInt32(place) + (found.hasFirst ? 0 : 1), local: socket.local,
+                remote: socket.remote, tcpState: socket.state.name)
+            if let info = socket.subflow {
+                subflow.localID = info.localID
+                subflow.remoteID = info.remoteID
+                subflow.backup = !info.flags.isDisjoint(with: [.backupByUs, .backupByPeer])
+                subflow.flags = info.flags.letters
+                subflow.token = info.token
+                subflow.remoteToken = info.remoteToken
+            }
+            list.append(subflow)
+        }
     }
 }
 

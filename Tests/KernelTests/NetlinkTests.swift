@@ -110,6 +110,33 @@ struct NetlinkTests {
         #expect(socket.mptcp == nil)
     }
 
+    @Test("what is told of a subflow; of a listener nothing is")
+    func subflow() throws {
+        func number(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value) { Array($0) } }
+        func forge(flags: [UInt8]) -> InetSocket? {
+            var members = Forge()
+            members.attribute(1, number(0x53a5_4b35))
+            members.attribute(2, number(0x99e7_d462))
+            if !flags.isEmpty { members.attribute(8, flags) }
+            members.attribute(9, [0])
+            members.attribute(10, [1])
+            var ulp = Forge()
+            ulp.attribute(1, Array("mptcp\0".utf8))
+            ulp.attribute(3, members.bytes)
+            var forge = Forge.head()
+            forge.attribute(19, ulp.bytes)
+            return forge.socket(.tcp)
+        }
+        #expect(forge(flags: [])?.subflow == nil)
+        #expect(forge(flags: [])?.isSubflow == true)
+        #expect(forge(flags: [1])?.subflow == nil)
+        let subflow = try #require(forge(flags: number(0xec))?.subflow)
+        #expect(subflow.flags.letters == "Jjbec")
+        #expect((subflow.token, subflow.remoteToken) == (0x99e7_d462, 0x53a5_4b35))
+        #expect((subflow.localID, subflow.remoteID) == (1, 0))
+        #expect(SubflowInfo.Flags(rawValue: 0x1ff).letters == "MmJjBbecv")
+    }
+
     @Test("whether it is a subflow is known only when everything was told")
     func notToldWhether() {
         var forge = Forge.head()
@@ -202,7 +229,7 @@ struct JoinTests {
     ) -> InetSocket {
         InetSocket(
             table: table, state: state, local: Endpoint(address, port), remote: .unspecified, inode: inode,
-            uid: 0, cookie: cookie, v6Only: v6Only, isSubflow: subflow, cgroup: nil,
+            uid: 0, cookie: cookie, v6Only: v6Only, isSubflow: subflow, subflow: nil, cgroup: nil,
             mptcp: table == .mptcp ? MptcpInfo(subflows: 1, flags: 0, token: 1, checksum: false) : nil)
     }
 

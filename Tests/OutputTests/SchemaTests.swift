@@ -48,7 +48,7 @@ private let validator = """
     """
 
 @Suite struct SchemaTests {
-    private func validate(_ lines: [UInt8], _ want: String = "valid") throws {
+    func validate(_ lines: [UInt8], _ want: String = "valid") throws {
         try withDirectory { directory in
             try write(Array(Schema.text.utf8), to: directory + "/schema.json")
             try write(lines, to: directory + "/lines.jsonl")

@@ -102,4 +102,21 @@ import Testing
         #expect(lines.filter { $0.contains("↳") }.count == 3)
         #expect(lines.filter { $0.contains("restart u2.service") }.count == 1)
     }
+
+    /// A shell has to get the backslash as it is; what would hurt a terminal is escaped all the same.
+    @Test func backslashes() {
+        func told(_ unit: Unit) -> String {
+            var record = Samples.served
+            record.owner?.cgroup = 1
+            var writer = TextWriter(
+                width: 0, colour: false, realtimeOffset: 0, utcOffset: 0,
+                names: { _ in CgroupName(path: "/a", unit: unit) })
+            var text = ByteBuffer()
+            writer.write(.handshake(record), to: &text)
+            return String(decoding: text.bytes(), as: UTF8.self)
+        }
+        #expect(told(Unit(#"a\x2db.service"#, .service)).contains(#"restart 'a\x2db.service'"#))
+        let hostile = told(Unit("a\u{1b}[2J", .container))
+        #expect(hostile.contains(#"the container a\x1b[2J"#) && !hostile.contains("\u{1b}"))
+    }
 }
