@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Handshake
 
 @testable import Scenarios
 
@@ -61,5 +62,25 @@ func failure(_ body: () throws -> Void) -> String {
         return error.description
     } catch {
         return ""
+    }
+}
+
+/// What scenarios may change at the two ends, as the tools tell it.
+struct StageState: Equatable {
+    private var ends: [String] = []
+
+    init(_ stage: borrowing Stage) throws {
+        for side in Side.allCases {
+            let namespace = stage[side].namespace.name
+            var text = ""
+            for command in [
+                "nft list tables", "ip mptcp endpoint show", "ip mptcp limits show", "ip address show",
+                "sysctl -a --pattern ^net.(mptcp|ipv4.tcp_syn)", "ss -tanHO state connected exclude time-wait",
+            ] {
+                let words = command.split(separator: " ").map(String.init)
+                text += try Tool.check("ip", ["netns", "exec", namespace] + words).standardOutput
+            }
+            ends.append(text)
+        }
     }
 }
