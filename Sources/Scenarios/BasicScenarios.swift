@@ -34,7 +34,8 @@ extension Scenario {
             client: ClientPlan(transport: .mptcp, target: .serverIPv4, connections: 10, blocking: false),
             expected: mptcp(family: 4, count: 10)),
         Scenario(
-            name: "mptcp-to-tcp-server", summary: "an MPTCP client reaches a plain TCP listener", port: 7706, inDemo: true,
+            name: "mptcp-to-tcp-server", summary: "an MPTCP client reaches a plain TCP listener", port: 7706,
+            inDemo: true,
             server: ServerPlan(transport: .tcp, family: .ipv4),
             client: ClientPlan(transport: .mptcp, target: .serverIPv4),
             expected: Sides(
@@ -44,7 +45,8 @@ extension Scenario {
                 // The listener is no MPTCP socket: nothing counts there.
                 server: Expectation([ExpectedHandshake(.fallback, .listenerIsTcp, family: 4)]))),
         Scenario(
-            name: "tcp-to-mptcp-server", summary: "a plain TCP client reaches an MPTCP listener", port: 7707, inDemo: true,
+            name: "tcp-to-mptcp-server", summary: "a plain TCP client reaches an MPTCP listener", port: 7707,
+            inDemo: true,
             server: ServerPlan(transport: .mptcp, family: .ipv4),
             client: ClientPlan(transport: .tcp, target: .serverIPv4),
             expected: Sides(
@@ -52,7 +54,8 @@ extension Scenario {
                 // FallbackACK counts only third ACKs after a SYN that had the option.
                 server: Expectation([ExpectedHandshake(.fallback, .synWithoutMptcp, family: 4)]))),
         Scenario(
-            name: "refused", summary: "an MPTCP client reaches a port where nobody listens", port: 7708, inDemo: true,
+            name: "refused", summary: "an MPTCP client reaches a port where nobody listens", port: 7708,
+            inDemo: true,
             client: ClientPlan(transport: .mptcp, target: .serverIPv4, ending: .refused),
             expected: Sides(
                 client: Expectation(

@@ -113,7 +113,8 @@ extension Counters: CustomStringConvertible {
     /// As `nstat` has them: a name and a value each.
     public var description: String {
         values.isEmpty
-            ? "none" : values.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: " ")
+            ? "none"
+            : values.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: " ")
     }
 }
 

@@ -88,16 +88,26 @@ extension Scenario {
         ],
         expected: Sides(
             client: Expectation(
-                [ExpectedHandshake(.mptcp, family: 4)], Counters(synSent: 1, synackReceived: 1)),
+                [ExpectedHandshake(.mptcp, family: 4)],
+                fallbacks: [ExpectedFallback(.mpCapableDataFallback)],
+                ["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1, "MPCapableDataFallback": 1]),
             server: Expectation([ExpectedHandshake(.timeout, .noAck, family: 4)], Counters(synReceived: 1))))
 
     private static let listenerClosedBeforeAccept = Scenario(
         name: "closed-before-accept", summary: "the server closes its listener before it accepts", port: 7754,
         script: cast + [
-            .ask("client", "connect c $server4 $port"), .await(.server, "MPCapableACKRX", 1), .open,
+            .ask("client", "connect c $server4 $port"), Act.serverEstablished, .open,
             .ask("server", "close l"), .ask("client", "drain c", "failed 104"), .ask("client", "close c"),
         ],
-        expected: mptcp())
+        expected: Sides(
+            client: Expectation(
+                [ExpectedHandshake(.mptcp, family: 4)],
+                fallbacks: [ExpectedFallback(.mpCapableDataFallback)],
+                ["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1, "MPCapableDataFallback": 1]),
+            // MPCapableACKRX is counted by accept().
+            server: Expectation(
+                [ExpectedHandshake(.mptcp, family: 4)],
+                ["MPCapableSYNRX": 1, "MPFastcloseTx": 1, "MPRstTx": 1])))
 
     private static let acceptedAndClosed = Scenario(
         name: "accepted-and-closed", summary: "the server accepts and closes at once", port: 7755,
@@ -113,7 +123,7 @@ extension Scenario {
         script: [
             .start("server", .server), .ask("server", "listen l 0.0.0.0 $port 0"),
             .start("client", .client), .ask("client", "socket c 4"),
-            .ask("client", "connect c $server4 $port"), .await(.server, "MPCapableACKRX", 1),
+            .ask("client", "connect c $server4 $port"), Act.serverEstablished,
             .ask("client", "socket d 4 nowait"), .ask("client", "connect d $server4 $port"),
             .sockets(.client, "state syn-sent", 1), .open, .ask("server", "accept a l"),
             .ask("client", "connected d"), .ask("server", "accept b l"), .ask("client", "shut c"),
@@ -146,7 +156,8 @@ extension Scenario {
     private static let resetOnSynack = Scenario(
         name: "reset-on-synack", summary: "a firewall answers the SYN-ACK with a RST, once (1 s)", port: 7760,
         script: cast + [
-            .filter(.client, ["tcp sport $port tcp flags & (syn | ack) == (syn | ack) reject with tcp reset"]),
+            .filter(
+                .client, ["tcp sport $port tcp flags & (syn | ack) == (syn | ack) reject with tcp reset"]),
             .ask("client", "socket d 4 nowait"), .ask("client", "connect d $server4 $port"),
             .await(.server, "MPCapableSYNRX", 1), .sockets(.server, "state syn-recv", 0),
             .unfilter(.client), .ask("client", "connected d"), .ask("server", "accept a l"), .open,
@@ -157,7 +168,10 @@ extension Scenario {
             client: Expectation(
                 [ExpectedHandshake(.mptcp, family: 4)], Counters(synSent: 1, synackReceived: 1)),
             server: Expectation(
-                [ExpectedHandshake(.reset, .rstInHandshake, family: 4), ExpectedHandshake(.mptcp, family: 4)],
+                [
+                    ExpectedHandshake(.reset, .rstInHandshake, family: 4),
+                    ExpectedHandshake(.mptcp, family: 4),
+                ],
                 Counters(synReceived: 2, ackReceived: 1))))
 
     /// The server hears of it when it sends its SYN-ACK again and the client knows of nothing.
@@ -166,12 +180,15 @@ extension Scenario {
         script: [
             .filter(.server, ["tcp dport $port tcp flags & (syn | ack | rst) == ack reject with tcp reset"])
         ] + cast + [
-            .ask("client", "connect c $server4 $port"), .ask("client", "drain c", "failed 104"),
-            .sockets(.server, "state syn-recv", 0), .open, .ask("client", "close c"),
+            .ask("client", "socket d 4 nowait"), .ask("client", "connect d $server4 $port"),
+            .ask("client", "drain d", "failed 104"),
+            .sockets(.server, "state syn-recv", 0), .open, .ask("client", "close d"),
         ],
         expected: Sides(
             client: Expectation(
-                [ExpectedHandshake(.mptcp, family: 4)], Counters(synSent: 1, synackReceived: 1)),
+                [ExpectedHandshake(.mptcp, family: 4)],
+                fallbacks: [ExpectedFallback(.mpCapableDataFallback)],
+                ["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1, "MPCapableDataFallback": 1]),
             server: Expectation(
                 [ExpectedHandshake(.reset, .rstInHandshake, family: 4)], Counters(synReceived: 1))))
 
@@ -179,9 +196,11 @@ extension Scenario {
         name: "reset-on-data", summary: "a firewall answers later data with a RST", port: 7762,
         script: talking + [
             .filter(.server, ["tcp dport $port tcp flags & (syn | rst) == 0 reject with tcp reset"]),
-            .ask("client", "send c 10"), .ask("client", "drain c", "failed 104"), .open,
+            // An MPTCP socket whose last subflow was reset lives on for a while.
+            .ask("client", "send c 10"), .sockets(.client, "exclude time-wait dport = $port", 0), .open,
             .unfilter(.server), .ask("client", "close c"), .ask("server", "send a 10"),
-            .ask("server", "drain a", "failed 104"), .ask("server", "close a"),
+            .sockets(.server, "state connected exclude time-wait sport = $port", 0),
+            .ask("server", "close a"),
         ],
         expected: mptcp())
 
@@ -191,10 +210,12 @@ extension Scenario {
             .open, .ask("client", "linger c"), .ask("client", "close c"),
             .ask("server", "drain a", "failed 104"), .ask("server", "close a"),
         ],
-        expected: mptcp(client: ["MPFastcloseTx": 1], server: ["MPFastcloseRx": 1]))
+        expected: mptcp(
+            client: ["MPFastcloseTx": 1, "MPRstTx": 1], server: ["MPFastcloseRx": 1, "MPRstRx": 1]))
 
     private static let listenerClosedInHandshake = Scenario(
-        name: "listener-closed-in-handshake", summary: "the listener is closed while the third ACK is missing",
+        name: "listener-closed-in-handshake",
+        summary: "the listener is closed while the third ACK is missing",
         port: 7764,
         script: cast + [
             .filter(.server, ["tcp dport $port tcp flags & syn == 0 drop"]),
@@ -204,7 +225,9 @@ extension Scenario {
         ],
         expected: Sides(
             client: Expectation(
-                [ExpectedHandshake(.mptcp, family: 4)], Counters(synSent: 1, synackReceived: 1)),
+                [ExpectedHandshake(.mptcp, family: 4)],
+                fallbacks: [ExpectedFallback(.mpCapableDataFallback)],
+                ["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1, "MPCapableDataFallback": 1]),
             server: Expectation(
                 [ExpectedHandshake(.aborted, .closedByProcess, family: 4)], Counters(synReceived: 1))))
 
@@ -250,4 +273,8 @@ extension Scenario {
             .ask("server", "receive a 1000"), .ask("server", "drain a", "ended"), .ask("server", "close a"),
         ],
         expected: mptcp())
+}
+
+extension Act {
+    static let serverEstablished = Act.sockets(.server, "state established sport = $port", 1)
 }

@@ -77,7 +77,8 @@ public struct Expectation: Sendable, Hashable {
 
     public init(
         _ handshakes: [ExpectedHandshake] = [], joins: [ExpectedJoin] = [],
-        fallbacks: [ExpectedFallback] = [], addresses: [ExpectedAddress] = [], _ counters: Counters = Counters()
+        fallbacks: [ExpectedFallback] = [], addresses: [ExpectedAddress] = [],
+        _ counters: Counters = Counters()
     ) {
         self.handshakes = handshakes
         self.joins = joins

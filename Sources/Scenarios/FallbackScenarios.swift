@@ -12,16 +12,19 @@ extension Scenario {
     private static let mptcpServer = ServerPlan(transport: .mptcp, family: .ipv4)
 
     private static func fallenBack(
-        client: Reason?, _ clientCounters: [String: UInt64], server: Reason?, _ serverCounters: [String: UInt64]
+        client: Reason?, _ clientCounters: [String: UInt64], server: Reason?,
+        _ serverCounters: [String: UInt64]
     ) -> Sides<Expectation> {
         let handshake = ExpectedHandshake(.mptcp, family: 4)
         return Sides(
             client: Expectation(
                 [handshake], fallbacks: [ExpectedFallback(client)],
-                Counters(clientCounters.merging(["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1]) { old, _ in old })),
+                Counters(
+                    clientCounters.merging(["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1]) { old, _ in old })),
             server: Expectation(
                 [handshake], fallbacks: [ExpectedFallback(server)],
-                Counters(serverCounters.merging(["MPCapableSYNRX": 1, "MPCapableACKRX": 1]) { old, _ in old })))
+                Counters(
+                    serverCounters.merging(["MPCapableSYNRX": 1, "MPCapableACKRX": 1]) { old, _ in old })))
     }
 
     private static let dss = "tcp flags & syn == 0 tcp option mptcp subtype 2"

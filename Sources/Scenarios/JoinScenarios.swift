@@ -71,7 +71,8 @@ extension Scenario {
             .open, .close,
         ],
         expected: connected(
-            client: [ExpectedJoin(.rejected, .rstProhibited)], ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1],
+            client: [ExpectedJoin(.rejected, .rstProhibited)],
+            ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1, "MPRstTx": 1],
             server: [ExpectedJoin(.rejected, .mpJoinRejected)], ["MPJoinSynRx": 1, "MPJoinRejected": 1]))
 
     /// The server announces an address on which its listener does not listen.
@@ -109,7 +110,8 @@ extension Scenario {
             .await(.client, "MPJoinSynAckRx", 1), Act.joinIsOver, .exchange(1000), .open, .close,
         ],
         expected: connected(
-            client: [ExpectedJoin(.reset, .rstMptcpError)], ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1],
+            client: [ExpectedJoin(.reset, .rstMptcpError)],
+            ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1, "MPRstTx": 1],
             server: [ExpectedJoin(.reset, .ackWithoutMpJoin)], ["MPJoinSynRx": 1]))
 
     /// To the server it is a connection of its own, which the client resets.
@@ -126,7 +128,10 @@ extension Scenario {
                 [ExpectedHandshake(.mptcp, family: 4)], joins: [ExpectedJoin(.reset, .synackWithoutMpJoin)],
                 ["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1, "MPJoinSynTx": 1, "MPRstTx": 1]),
             server: Expectation(
-                [ExpectedHandshake(.mptcp, family: 4), ExpectedHandshake(.reset, .rstInHandshake, family: 4)],
+                [
+                    ExpectedHandshake(.mptcp, family: 4),
+                    ExpectedHandshake(.reset, .rstInHandshake, family: 4),
+                ],
                 ["MPCapableSYNRX": 1, "MPCapableACKRX": 1])))
 
     private static let joinUnanswered = Scenario(
@@ -164,7 +169,8 @@ extension Scenario {
             .await(.server, "MPJoinAckHMacFailure", 1), Act.joinIsOver, .exchange(1000), .open, .close,
         ],
         expected: connected(
-            client: [ExpectedJoin(.rejected, .rstProhibited)], ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1],
+            client: [ExpectedJoin(.rejected, .rstProhibited)],
+            ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1, "MPRstTx": 1],
             server: [ExpectedJoin(.rejected, .mpJoinAckHMacFailure)],
             ["MPJoinSynRx": 1, "MPJoinAckHMacFailure": 1]))
 
@@ -253,17 +259,19 @@ extension Scenario {
         ],
         expected: connected(
             client: [ExpectedJoin(.joined, backup: false, count: 2)],
-            ["MPJoinSynTx": 2, "MPJoinSynAckRx": 2],
+            ["MPJoinSynTx": 2, "MPJoinSynAckRx": 2, "MPRstTx": 1],
             server: [ExpectedJoin(.joined, backup: false, count: 2)],
-            ["MPJoinSynRx": 2, "MPJoinAckRx": 2]))
+            ["MPJoinSynRx": 2, "MPJoinAckRx": 2, "MPRstRx": 1]))
 
     /// The kernel opens a listener of its own for it.
     private static let joinAnnouncedPort = Scenario(
         name: "join-announced-port", summary: "the server announces an address and a port", port: 7736,
         server: mptcpServer,
         script: [
-            .endpoint(.server, "$server4b", "signal port 7799"), .limits(.client, subflows: 2, accepted: 1),
+            .endpoint(.server, "$server4b", "signal port 7799 id 7"),
+            .limits(.client, subflows: 2, accepted: 1),
             .listen, .connect, .await(.server, "MPJoinAckRx", 1), .exchange(1000), .open, .close,
+            .removeEndpoint(.server, 7),
         ],
         expected: connected(
             client: [ExpectedJoin(.joined, backup: false)],
@@ -279,7 +287,8 @@ extension Scenario {
         port: 7737, server: mptcpServer,
         script: [
             .start("other", .server), .ask("other", "listen other 0.0.0.0 7798 1"),
-            .filter(.server, ["tcp dport $port tcp flags & (syn | ack) == syn \(Rule.join) tcp dport set 7798"]),
+            .filter(
+                .server, ["tcp dport $port tcp flags & (syn | ack) == syn \(Rule.join) tcp dport set 7798"]),
             .filterSent(.server, ["tcp sport 7798 tcp sport set $port"]),
             .endpoint(.client, "$client4b", "subflow"), .listen, .connect,
             .await(.server, "MismatchPortSynRx", 1), Act.joinIsOver, .exchange(1000), .open, .close,
@@ -328,5 +337,5 @@ extension Rule {
 
 extension Act {
     /// Until the client has one subflow, its first, and no attempt at another.
-    static let joinIsOver = Act.sockets(.client, "dport = $port", 1)
+    static let joinIsOver = Act.sockets(.client, "exclude time-wait dport = $port", 1)
 }

@@ -31,7 +31,8 @@ extension Scenario {
                     [ExpectedHandshake(.fallback, .ackWithoutMptcp, family: 4)],
                     Counters(synReceived: 1, fallbackAck: 1)))),
         Scenario(
-            name: "third-ack-stripped", summary: "every MP_CAPABLE after the SYN is stripped on the way there",
+            name: "third-ack-stripped",
+            summary: "every MP_CAPABLE after the SYN is stripped on the way there",
             port: 7712, inDemo: true,
             server: ServerPlan(transport: .mptcp, family: .ipv4),
             script: [
@@ -98,7 +99,8 @@ extension Scenario {
                 server: Expectation([ExpectedHandshake(.fallback, .synWithoutMptcp, family: 4, count: 2)]))),
         Scenario(
             name: "blackhole-ended",
-            summary: "writing blackhole_timeout makes the next connection ask for MPTCP again (3 s)", port: 7716,
+            summary: "writing blackhole_timeout makes the next connection ask for MPTCP again (3 s)",
+            port: 7716,
             server: ServerPlan(transport: .mptcp, family: .ipv4),
             script: [
                 .set(.client, "net/mptcp/blackhole_timeout", "3600"),

@@ -55,7 +55,9 @@ private struct PuppetHand {
         default: break
         }
         if words[0] == "accept" {
-            guard words.count == 3, let listener = sockets[words[2]] else { throw .usage("accept from whom?") }
+            guard words.count == 3, let listener = sockets[words[2]] else {
+                throw .usage("accept from whom?")
+            }
             let accepted = accept(listener, nil, nil)
             guard accepted >= 0 else { return Self.failed(errno) }
             sockets[name] = accepted
@@ -77,7 +79,9 @@ private struct PuppetHand {
         case "bind":
             return Self.answer(try address(words).withPointer { bind(socket, $0, $1) })
         case "connect":
-            if try address(words).withPointer({ connect(socket, $0, $1) }) < 0, fcntl(socket, F_GETFL) & O_NONBLOCK == 0 || errno != EINPROGRESS {
+            if try address(words).withPointer({ connect(socket, $0, $1) }) < 0,
+                fcntl(socket, F_GETFL) & O_NONBLOCK == 0 || errno != EINPROGRESS
+            {
                 return Self.failed(errno)
             }
             return "ok \(try SocketAddress.localPort(of: socket))"
@@ -127,15 +131,21 @@ private struct PuppetHand {
 
     private static func answer(_ result: CInt) -> String { result < 0 ? failed(errno) : "ok" }
 
-    private static func failed(_ error: CInt) -> String { "failed \(error) \(String(cString: strerror(error)))" }
+    private static func failed(_ error: CInt) -> String {
+        "failed \(error) \(String(cString: strerror(error)))"
+    }
 
     private func number(_ words: [String], _ place: Int) throws(ScenarioError) -> Int {
-        guard words.count > place, let number = Int(words[place]) else { throw .usage("\(words): a number is missing") }
+        guard words.count > place, let number = Int(words[place]) else {
+            throw .usage("\(words): a number is missing")
+        }
         return number
     }
 
     private func address(_ words: [String]) throws(ScenarioError) -> SocketAddress {
-        guard words.count > 3, let port = UInt16(words[3]) else { throw .usage("\(words): an address is missing") }
+        guard words.count > 3, let port = UInt16(words[3]) else {
+            throw .usage("\(words): an address is missing")
+        }
         return try SocketAddress(words[2], port: port)
     }
 }

@@ -81,7 +81,8 @@ private final class ScenarioCast {
     private let passage: DescriptorPair
 
     init(
-        _ scenario: Scenario, _ stage: borrowing Stage, _ surroundings: Surroundings, _ before: Sides<Counters>
+        _ scenario: Scenario, _ stage: borrowing Stage, _ surroundings: Surroundings,
+        _ before: Sides<Counters>
     ) throws(ScenarioError) {
         passage = try .sockets()
         self.scenario = scenario
@@ -243,7 +244,8 @@ private final class ScenarioCast {
         }
         // "ok" and the local port.
         let words = Self.words(said)
-        if puppet.command.hasPrefix("connect "), words.first == "ok", let port = words.last.flatMap({ UInt16($0) }),
+        if puppet.command.hasPrefix("connect "), words.first == "ok",
+            let port = words.last.flatMap({ UInt16($0) }),
             let made = connections.popLast()
         {
             connections.append(Sides(client: Endpoint(made.client.address, port), server: made.server))

@@ -17,7 +17,9 @@ final class Surroundings {
     private let namespaces: Sides<Namespace>
     private var changes = Sides<[Change]>(client: [], server: [])
     private var filtered = Sides(client: false, server: false)
-    private var endpoints = Sides(client: false, server: false)
+    /// Endpoints were added, or may have been by the kernel itself: it makes one, "implicit", of
+    /// the address that it answers an ADD_ADDR from.
+    private var endpoints = false
     private var limits = Sides<String?>(client: nil, server: nil)
 
     init(_ namespaces: Sides<Namespace>) { self.namespaces = namespaces }
@@ -58,7 +60,7 @@ final class Surroundings {
     }
 
     func addEndpoint(_ side: Side, _ address: String, _ flags: String) throws(ScenarioError) {
-        endpoints[side] = true
+        endpoints = true
         try tool(
             side, "ip",
             ["mptcp", "endpoint", "add", address] + flags.split(separator: " ").map(String.init))
@@ -99,9 +101,8 @@ final class Surroundings {
         }
         attempt { () throws(ScenarioError) in try unfilter() }
         for side in Side.allCases {
-            if endpoints[side] {
+            if endpoints {
                 attempt { () throws(ScenarioError) in try tool(side, "ip", ["mptcp", "endpoint", "flush"]) }
-                endpoints[side] = false
             }
             if let old = limits[side] {
                 let words = old.split(whereSeparator: \.isWhitespace).map(String.init)
@@ -119,6 +120,7 @@ final class Surroundings {
                 }
             }
         }
+        endpoints = false
         if let failure { throw failure }
     }
 

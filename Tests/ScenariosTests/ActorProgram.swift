@@ -66,8 +66,12 @@ func failure(_ body: () throws -> Void) -> String {
 }
 
 /// What scenarios may change at the two ends, as the tools tell it.
-struct StageState: Equatable {
-    private var ends: [String] = []
+struct StageState {
+    private var lines: [String] = []
+
+    func differences(from other: StageState) -> [String] {
+        lines.filter { !other.lines.contains($0) } + other.lines.filter { !lines.contains($0) }
+    }
 
     init(_ stage: borrowing Stage) throws {
         for side in Side.allCases {
@@ -75,12 +79,14 @@ struct StageState: Equatable {
             var text = ""
             for command in [
                 "nft list tables", "ip mptcp endpoint show", "ip mptcp limits show", "ip address show",
-                "sysctl -a --pattern ^net.(mptcp|ipv4.tcp_syn)", "ss -tanHO state connected exclude time-wait",
+                "sysctl -a --pattern ^net.(mptcp|ipv4.tcp_syn)",
+                "ss -tanHO state connected exclude time-wait",
             ] {
                 let words = command.split(separator: " ").map(String.init)
+                text += "\(side) \(command)\n"
                 text += try Tool.check("ip", ["netns", "exec", namespace] + words).standardOutput
             }
-            ends.append(text)
+            lines += text.split(separator: "\n").map { "\(side): \($0)" }
         }
     }
 }
