@@ -184,3 +184,68 @@ int mps_spawn(pid_t *pid, const char *path, char *const argv[], const int *fds, 
     posix_spawn_file_actions_destroy(&actions);
     return -error;
 }
+
+int mps_give_descriptor(int through, int descriptor)
+{
+    char byte = 0;
+    struct iovec data = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1,
+        .msg_control = control.room, .msg_controllen = sizeof(control.room),
+    };
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
+    return sendmsg(through, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int mps_take_descriptor(int through)
+{
+    char byte;
+    struct iovec data = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1,
+        .msg_control = control.room, .msg_controllen = sizeof(control.room),
+    };
+    int descriptor;
+    if (recvmsg(through, &message, MSG_CMSG_CLOEXEC) < 0)
+        return -errno;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_type != SCM_RIGHTS)
+        return -EPROTO;
+    memcpy(&descriptor, CMSG_DATA(header), sizeof(int));
+    return descriptor;
+}
+
+pid_t mps_fork_echo(int listener)
+{
+    pid_t parent = getpid();
+    pid_t child = fork();
+    if (child)
+        return child < 0 ? -errno : child;
+    char bytes[4096];
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != parent)
+        _exit(1);
+    for (int i = 0; i <= 3; i++)
+        close(i);
+    int connection = accept(listener, NULL, NULL);
+    if (connection < 0)
+        _exit(1);
+    for (;;) {
+        ssize_t count = recv(connection, bytes, sizeof(bytes), 0);
+        if (count <= 0 || send(connection, bytes, count, MSG_NOSIGNAL) != count)
+            break;
+    }
+    _exit(0);
+}

@@ -24,13 +24,17 @@ struct ActorProcess: ~Copyable {
     private var errorTail: [UInt8] = []
     private var errorsEnded = false
 
-    init(role: String, executable: String, arguments: [String]) throws(ScenarioError) {
+    /// `inheriting`: what the actor shall have as its descriptor 3.
+    init(
+        role: String, executable: String, arguments: [String], inheriting: CInt? = nil
+    ) throws(ScenarioError) {
         let input = try DescriptorPair.sockets()
         let output = try DescriptorPair.pipe()
         let error = try DescriptorPair.pipe()
         let child = try ChildProcess(
             executable, [Actor.word, role] + arguments,
-            descriptors: [input.reading.raw, output.writing.raw, error.writing.raw])
+            descriptors: [input.reading.raw, output.writing.raw, error.writing.raw]
+                + (inheriting.map { [$0] } ?? []))
         self.role = role
         self.child = child
         // Only the child's copies of its ends may keep the streams open.
@@ -85,6 +89,9 @@ struct ActorProcess: ~Copyable {
             }
         }
     }
+
+    /// Ends it at once.
+    mutating func kill() { child.kill() }
 
     /// Tells it that nothing more will come and waits for it to end, which it must do well.
     /// Nothing happens the second time.

@@ -3,79 +3,9 @@
 import Handshake
 
 extension Scenario {
-    /// Every scenario there is. Demo and the live tests run these.
-    public static let all: [Scenario] = [
-        Scenario(
-            name: "mptcp-ipv4", summary: "MPTCP at both ends, over IPv4", port: 7701,
-            server: ServerPlan(transport: .mptcp, family: .ipv4),
-            client: ClientPlan(transport: .mptcp, target: .serverIPv4),
-            expected: mptcp(family: 4)),
-        Scenario(
-            name: "mptcp-ipv6", summary: "MPTCP at both ends, over IPv6", port: 7702,
-            server: ServerPlan(transport: .mptcp, family: .ipv6),
-            client: ClientPlan(transport: .mptcp, target: .serverIPv6),
-            expected: mptcp(family: 6)),
-        Scenario(
-            name: "mptcp-v4-mapped", summary: "MPTCP over IPv4 between IPv6 sockets (::ffff:a.b.c.d)",
-            port: 7703,
-            server: ServerPlan(transport: .mptcp, family: .dual),
-            client: ClientPlan(transport: .mptcp, target: .serverIPv4Mapped),
-            expected: mptcp(family: 4)),
-        Scenario(
-            name: "mptcp-nonblocking", summary: "MPTCP at both ends, the client does not wait in connect()",
-            port: 7704,
-            server: ServerPlan(transport: .mptcp, family: .ipv4),
-            client: ClientPlan(transport: .mptcp, target: .serverIPv4, blocking: false),
-            expected: mptcp(family: 4)),
-        Scenario(
-            name: "mptcp-ten-at-once", summary: "ten MPTCP connections, all started before any is waited for",
-            port: 7705,
-            server: ServerPlan(transport: .mptcp, family: .ipv4),
-            client: ClientPlan(transport: .mptcp, target: .serverIPv4, connections: 10, blocking: false),
-            expected: mptcp(family: 4, count: 10)),
-        Scenario(
-            name: "mptcp-to-tcp-server", summary: "an MPTCP client reaches a plain TCP listener", port: 7706,
-            server: ServerPlan(transport: .tcp, family: .ipv4),
-            client: ClientPlan(transport: .mptcp, target: .serverIPv4),
-            expected: Sides(
-                client: Expectation(
-                    [ExpectedHandshake(.fallback, .synackWithoutMptcp, family: 4)],
-                    HandshakeCounters(synSent: 1, fallbackSynack: 1)),
-                // The listener is no MPTCP socket: nothing counts there.
-                server: Expectation([ExpectedHandshake(.fallback, .listenerIsTcp, family: 4)]))),
-        Scenario(
-            name: "tcp-to-mptcp-server", summary: "a plain TCP client reaches an MPTCP listener", port: 7707,
-            server: ServerPlan(transport: .mptcp, family: .ipv4),
-            client: ClientPlan(transport: .tcp, target: .serverIPv4),
-            expected: Sides(
-                client: Expectation([]),
-                // FallbackACK counts only third ACKs after a SYN that had the option.
-                server: Expectation([ExpectedHandshake(.fallback, .synWithoutMptcp, family: 4)]))),
-        Scenario(
-            name: "refused", summary: "an MPTCP client reaches a port where nobody listens", port: 7708,
-            server: nil,
-            client: ClientPlan(transport: .mptcp, target: .serverIPv4, ending: .refused),
-            expected: Sides(
-                client: Expectation(
-                    [ExpectedHandshake(.refused, .rstToSyn, family: 4)], HandshakeCounters(synSent: 1)),
-                server: Expectation([]))),
-        Scenario(
-            name: "unanswered", summary: "an MPTCP client's SYNs are dropped without an answer (3 s)",
-            port: 7709,
-            server: nil,
-            client: ClientPlan(transport: .mptcp, target: .nobody, ending: .timedOut, givesUpSoon: true),
-            expected: Sides(
-                client: Expectation(
-                    [ExpectedHandshake(.timeout, .noSynack, family: 4)], HandshakeCounters(synSent: 1)),
-                server: Expectation([]))),
-    ]
+    /// Every scenario there is. The live tests run these.
+    public static let all: [Scenario] = basic + path + joins + endings + fallbacks
 
-    /// Both ends speak MPTCP.
-    private static func mptcp(family: UInt8, count: Int = 1) -> Sides<Expectation> {
-        let handshakes = [ExpectedHandshake(.mptcp, family: family, count: count)]
-        let number = UInt64(count)
-        return Sides(
-            client: Expectation(handshakes, HandshakeCounters(synSent: number, synackReceived: number)),
-            server: Expectation(handshakes, HandshakeCounters(synReceived: number, ackReceived: number)))
-    }
+    /// Short and instructive ones: what `mpscope demo` runs.
+    public static let demo: [Scenario] = all.filter(\.inDemo)
 }

@@ -3,7 +3,8 @@
 import Glibc
 
 /// Says "ready", and once told "go" connects, has a byte echoed on each connection, says
-/// "connected" and the local ports, or "failed" and the errno; ends all once told "close".
+/// "connected" and the local ports, or "failed" and the errno; has N more echoed each time it is
+/// told "exchange N"; ends all once told "close".
 enum ClientActor {
     static func run(_ options: ActorOptions, _ parent: inout ParentLink) throws(ScenarioError) {
         let address = try SocketAddress(try options.required("address"), port: try options.port())
@@ -32,7 +33,7 @@ enum ClientActor {
         }
 
         if failure == 0 {
-            try exchange(on: sockets)
+            try exchange(on: sockets, 1)
             var ports: [String] = []
             for socket in sockets { ports.append("\(try SocketAddress.localPort(of: socket))") }
             try parent.say("connected \(ports.joined(separator: " "))")
@@ -40,7 +41,14 @@ enum ClientActor {
             try parent.say("failed \(failure) \(String(cString: strerror(failure)))")
         }
 
-        try parent.await("close")
+        while let word = parent.next(), word != "close" {
+            let words = word.split(separator: " ")
+            guard words.count == 2, words[0] == "exchange", let count = Int(words[1]) else {
+                throw .usage("waiting for \"close\": the parent said \"\(word)\"")
+            }
+            try exchange(on: sockets, count)
+            try parent.say("exchanged")
+        }
         // The peer ends when it sees this end; only then is nothing left to negotiate.
         for socket in sockets where failure == 0 { shutdown(socket, CInt(SHUT_WR)) }
         for socket in sockets where failure == 0 {
@@ -51,21 +59,32 @@ enum ClientActor {
         try parent.say("done")
     }
 
-    /// A byte there and back on each: after that neither end can be half-way.
-    private static func exchange(on sockets: [CInt]) throws(ScenarioError) {
-        var byte = UInt8(ascii: "m")
+    /// Bytes there and back on each: after that neither end can be half-way.
+    private static func exchange(on sockets: [CInt], _ count: Int) throws(ScenarioError) {
+        let bytes = [UInt8](repeating: UInt8(ascii: "m"), count: count)
+        var buffer = bytes
         for socket in sockets {
-            guard send(socket, &byte, 1, CInt(MSG_NOSIGNAL)) == 1 else {
-                throw .failed("send", on: "a new connection", -errno)
+            var sent = 0
+            while sent < count {
+                wait(for: socket, POLLOUT)
+                let now = bytes[sent...].withUnsafeBytes {
+                    send(socket, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
+                }
+                guard now > 0 else { throw .failed("send", on: "a new connection", -errno) }
+                sent += now
             }
         }
         for socket in sockets {
-            wait(for: socket, POLLIN)
-            let got = recv(socket, &byte, 1, 0)
-            guard got == 1 else {
-                throw got == 0
-                    ? .usage("the server closed a connection before it answered")
-                    : .failed("recv", on: "a new connection", -errno)
+            var received = 0
+            while received < count {
+                wait(for: socket, POLLIN)
+                let got = recv(socket, &buffer, count - received, 0)
+                guard got > 0 else {
+                    throw got == 0
+                        ? .usage("the server closed a connection before it answered")
+                        : .failed("recv", on: "a new connection", -errno)
+                }
+                received += got
             }
         }
     }

@@ -2,35 +2,6 @@
 
 import Handshake
 
-/// Handshakes that one end must see, all alike.
-public struct ExpectedHandshake: Sendable, Hashable {
-    public let outcome: Outcome
-    public let reason: Reason?
-    /// 4 or 6.
-    public let family: UInt8
-    public let count: Int
-
-    public init(_ outcome: Outcome, _ reason: Reason? = nil, family: UInt8, count: Int = 1) {
-        self.outcome = outcome
-        self.reason = reason
-        self.family = family
-        self.count = count
-    }
-}
-
-/// What must be seen at one end.
-public struct Expectation: Sendable, Hashable {
-    /// The `handshake` records of that end's namespace.
-    public let handshakes: [ExpectedHandshake]
-    /// What the kernel itself counts there.
-    public let counters: HandshakeCounters
-
-    public init(_ handshakes: [ExpectedHandshake], _ counters: HandshakeCounters = .init()) {
-        self.handshakes = handshakes
-        self.counters = counters
-    }
-}
-
 /// Real traffic between the two ends of a stage, and what is known of it beforehand.
 public struct Scenario: Sendable {
     /// kebab-case.
@@ -39,14 +10,37 @@ public struct Scenario: Sendable {
     public let summary: String
     /// Where the server listens, or nobody does; each scenario has its own.
     public let port: UInt16
+    /// Short and instructive.
+    public let inDemo: Bool
+    /// Whom `.listen` starts.
     let server: ServerPlan?
+    /// Whom `.connect` starts.
     let client: ClientPlan
+    /// What happens, in this order.
+    let script: [Act]
     public let expected: Sides<Expectation>
+
+    init(
+        name: String, summary: String, port: UInt16, inDemo: Bool = false, server: ServerPlan? = nil,
+        client: ClientPlan = ClientPlan(transport: .mptcp, target: .serverIPv4),
+        script: [Act] = [.listen, .connect, .open, .close], expected: Sides<Expectation>
+    ) {
+        self.name = name
+        self.summary = summary
+        self.port = port
+        self.inDemo = inDemo
+        self.server = server
+        self.client = client
+        self.script = script
+        self.expected = expected
+    }
 
     /// A listener.
     struct ServerPlan: Sendable {
         let transport: TransportProtocol
         let family: Family
+        /// Where it listens; nil: everywhere.
+        var address: String?
 
         enum Family: String, Sendable {
             case ipv4 = "4"
@@ -63,8 +57,6 @@ public struct Scenario: Sendable {
         var connections = 1
         var blocking = true
         var ending = Ending.connected
-        /// Retransmit the SYN as seldom as the kernel lets us.
-        var givesUpSoon = false
     }
 
     enum Target: Sendable {

@@ -31,7 +31,7 @@ extension ScenarioError: CustomStringConvertible {
             "\(call) failed on \(on): \(error)" + (advice.isEmpty ? "" : "; \(advice)")
         case .noTool(let name):
             "cannot find \(name) in PATH, /usr/sbin or /sbin; install the package that has it"
-                + " (Debian: iproute2)"
+                + " (Debian: \(name == "nft" ? "nftables" : "iproute2"))"
         case .tool(let command, let status, let output):
             "`\(command)` \(status): \(output.isEmpty ? "it printed nothing" : output)"
         case .actor(let role, let awaited, let got, let diagnostics):

@@ -5,104 +5,309 @@ import Handshake
 
 /// What a run of a scenario really was, to hold a trace against.
 public struct ScenarioResult: Sendable {
-    /// Who called connect().
-    public let clientPID: Int32
+    /// Who called connect(), one after the other; all processes of the client's end.
+    public let clientPIDs: [Int32]
+    /// Who called listen(), and who took over from it.
+    public let serverPIDs: [Int32]
+    /// The first who called connect(); 0: nobody did.
+    public var clientPID: Int32 { clientPIDs.first ?? 0 }
     /// Who called listen(); nil: nobody did.
-    public let serverPID: Int32?
-    /// The two ends of each connection; v4-mapped ones as IPv4. Port 0 of the client: it no
-    /// longer had one when connect() had failed.
+    public var serverPID: Int32? { serverPIDs.first }
+    /// The two ends of each connection's first subflow, in the order of connect(); v4-mapped ones
+    /// as IPv4. Port 0 of the client: it no longer had one when connect() had failed.
     public let connections: [Sides<Endpoint>]
     /// What the kernel counted in each namespace from before the first SYN to after the last
-    /// socket was gone.
-    public let counters: Sides<HandshakeCounters>
+    /// socket was gone, of `Counters.compared`.
+    public let counters: Sides<Counters>
+    /// The same, of all that it counts.
+    public let allCounters: Sides<Counters>
 }
 
 extension Scenario {
-    /// Runs the scenario. `whileOpen` is called once every connection is established and has
-    /// carried a byte each way, or has failed as it should; the connections are closed after it,
-    /// also when it throws. All processes are gone at the end, however it ends.
+    /// Runs the scenario. `whileOpen` is called once, where the script says: mostly when every
+    /// connection is established and has carried a byte each way, or has failed as it should; the
+    /// connections are closed after it, also when it throws. All processes are gone at the end,
+    /// however it ends, and the stage is as it was.
     public func run(
         on stage: borrowing Stage, whileOpen: () throws -> Void = {}
     ) throws(ScenarioError) -> ScenarioResult {
-        let settings = try ChangedSettings(
-            client.givesUpSoon ? Setting.fastConnectTimeout : [], in: stage.client.namespace)
-        defer { withExtendedLifetime(settings) {} }
         let before = Sides(client: try stage.counters(.client), server: try stage.counters(.server))
-
-        var listener: ActorProcess?
-        var serverPID: Int32?
-        if let server {
-            let actor = try startServer(server, on: stage)
-            serverPID = actor.pid
-            listener = consume actor
-        }
-        var connector = try startClient(on: stage)
-        let clientPID = connector.pid
-
-        connector.tell("go")
-        let reply = try connector.expect(["connected", "failed"], interruptedBy: stage.interruptedBy)
-        let connections = try connections(from: reply, on: stage)
-        if listener != nil, client.ending == .connected {
-            _ = try listener?.expect(["open"], interruptedBy: stage.interruptedBy)
-        }
-
+        let surroundings = Surroundings(
+            Sides(client: stage.client.namespace, server: stage.server.namespace))
+        let cast = try ScenarioCast(self, stage, surroundings, before)
         var failure: (any Error)?
-        do { try whileOpen() } catch { failure = error }
-
-        // The client's end comes first; the server's follows when it sees that.
-        listener?.tell("close")
-        connector.tell("close")
-        _ = try connector.expect(["done"], interruptedBy: stage.interruptedBy)
-        try connector.finish()
-        _ = try listener?.expect(["done"], interruptedBy: stage.interruptedBy)
-        try listener?.finish()
+        for act in script {
+            if case .open = act {
+                do { try whileOpen() } catch { failure = error }
+            } else {
+                try cast.perform(act)
+            }
+        }
+        try cast.finish()
+        try surroundings.unfilter()
         try stage.awaitSilence()
+        let after = Sides(client: try stage.counters(.client), server: try stage.counters(.server))
+        try surroundings.restore()
         if let failure { throw .whileOpen(failure) }
 
-        let after = Sides(client: try stage.counters(.client), server: try stage.counters(.server))
+        let counted = Sides(client: after.client - before.client, server: after.server - before.server)
         return ScenarioResult(
-            clientPID: clientPID, serverPID: serverPID, connections: connections,
-            counters: Sides(client: after.client - before.client, server: after.server - before.server))
+            clientPIDs: cast.pids.client, serverPIDs: cast.pids.server, connections: cast.connections,
+            counters: Sides(
+                client: counted.client.only(Counters.compared),
+                server: counted.server.only(Counters.compared)),
+            allCounters: counted)
+    }
+}
+
+/// The processes of a scenario that is under way.
+private final class ScenarioCast {
+    private let scenario: Scenario
+    private let surroundings: Surroundings
+    private let before: Sides<Counters>
+    private let interruptedBy: CInt
+    private let texts: [(name: String, text: String)]
+    private let addresses: [String: Address]
+    private let ends: Sides<Stage.End>
+    private let nobody: (address: Address, text: String)
+    private let executable: String
+    private(set) var pids = Sides<[Int32]>(client: [], server: [])
+    private(set) var connections: [Sides<Endpoint>] = []
+    private var listener: ActorProcess?
+    private var connector: ActorProcess?
+    private var puppets: [String: PuppetProcess] = [:]
+    private var sides: [String: Side] = [:]
+    /// What the puppets can send descriptors to one another through.
+    private let passage: DescriptorPair
+
+    init(
+        _ scenario: Scenario, _ stage: borrowing Stage, _ surroundings: Surroundings,
+        _ before: Sides<Counters>
+    ) throws(ScenarioError) {
+        passage = try .sockets()
+        self.scenario = scenario
+        self.surroundings = surroundings
+        self.before = before
+        interruptedBy = stage.interruptedBy
+        // Longer names first: one may begin with another.
+        texts = [
+            ("$server4b", stage.server.second.ipv4Text), ("$server6b", stage.server.second.ipv6Text),
+            ("$client4b", stage.client.second.ipv4Text), ("$client6b", stage.client.second.ipv6Text),
+            ("$client4c", stage.client.thirdIPv4Text),
+            ("$server4", stage.server.ipv4Text), ("$server6", stage.server.ipv6Text),
+            ("$client4", stage.client.ipv4Text), ("$client6", stage.client.ipv6Text),
+            ("$nobody", stage.nobodyText), ("$port", "\(scenario.port)"),
+        ]
+        addresses = [
+            stage.server.ipv4Text: stage.server.ipv4, stage.server.ipv6Text: stage.server.ipv6,
+            stage.nobodyText: stage.nobody,
+        ]
+        ends = Sides(client: stage.client, server: stage.server)
+        nobody = (stage.nobody, stage.nobodyText)
+        executable = stage.executable
+    }
+
+    func perform(_ act: Act) throws(ScenarioError) {
+        switch act {
+        case .open: break
+        case .listen:
+            guard let plan = scenario.server else { return }
+            listener = try startServer(plan)
+        case .connect: try connectClient()
+        case .exchange(let bytes):
+            connector?.tell("exchange \(bytes)")
+            _ = try connector?.expect(["exchanged"], interruptedBy: interruptedBy)
+        case .hangUp: try hangUp()
+        case .close:
+            // The client's end comes first; the server's follows when it sees that.
+            listener?.tell("close")
+            try hangUp()
+            _ = try listener?.expect(["done"], interruptedBy: interruptedBy)
+            try listener?.finish()
+            listener = nil
+
+        case .start(let name, let side):
+            let puppet = try PuppetProcess(
+                ActorProcess(
+                    role: "puppet", executable: executable,
+                    arguments: Actor.arguments([
+                        "netns": ends[side].namespace.name, "comm": "mp-\(side.rawValue)",
+                    ]),
+                    // The first gets one end, every later one the other.
+                    inheriting: puppets.isEmpty ? passage.reading.raw : passage.writing.raw))
+            puppets[name] = puppet
+            try puppet.expect("ready", interruptedBy: interruptedBy)
+            sides[name] = side
+        case .ask(let name, let command, let answer):
+            try tell(name, command)
+            try hear(name, answer)
+        case .tell(let name, let command): try tell(name, command)
+        case .hear(let name, let answer): try hear(name, answer)
+        case .end(let name):
+            try puppet(name).finish()
+            puppets[name] = nil
+        case .kill(let name):
+            try puppet(name).kill()
+            puppets[name] = nil
+
+        case .set(let side, let path, let value): try surroundings.set(side, path, value)
+        case .filter(let side, let rules):
+            try surroundings.filter(side, hook: "prerouting", rules.map(expand))
+        case .filterSent(let side, let rules):
+            try surroundings.filter(side, hook: "output", rules.map(expand))
+        case .unfilter(let side): try surroundings.unfilter(side)
+        case .endpoint(let side, let address, let flags):
+            try surroundings.addEndpoint(side, expand(address), flags)
+        case .removeEndpoint(let side, let id):
+            try surroundings.removeEndpoint(side, id, ends[side].ipv4Text)
+        case .limits(let side, let subflows, let accepted):
+            try surroundings.setLimits(side, subflows: subflows, accepted: accepted)
+        case .destroy(let side, let filter):
+            try surroundings.tool(side, "ss", ["-tKH"] + Self.words(expand(filter)))
+
+        case .await(let side, let counter, let count):
+            try wait("\(counter) \(count) at the \(side.rawValue)") { () throws(ScenarioError) -> String? in
+                let counted = try self.ends[side].namespace.inside(Counters.ofThisThread) - self.before[side]
+                return counted[counter] >= count ? nil : "counted: \(counted)"
+            }
+        case .sockets(let side, let filter, let count):
+            let words = ["-tanHO"] + Self.words(expand(filter))
+            try wait("\(count) × \(filter) at the \(side.rawValue)") { () throws(ScenarioError) -> String? in
+                let listed = try self.surroundings.tool(side, "ss", words)
+                return listed.split(separator: "\n").count == count ? nil : "listed: \(listed.oneLine)"
+            }
+        }
+    }
+
+    /// Ends who is still there.
+    func finish() throws(ScenarioError) {
+        for name in puppets.keys.sorted() { try puppet(name).finish() }
+        puppets = [:]
+    }
+
+    private static func words(_ text: String) -> [String] { text.split(separator: " ").map(String.init) }
+
+    private func expand(_ text: String) -> String {
+        var text = text
+        for (name, value) in texts {
+            while let place = text.firstRange(of: name) { text.replaceSubrange(place, with: value) }
+        }
+        return text
+    }
+
+    /// Until `missing` says that nothing is.
+    private func wait(
+        _ awaited: String, _ missing: () throws(ScenarioError) -> String?
+    ) throws(ScenarioError) {
+        let deadline = Deadline()
+        while let diagnostics = try missing() {
+            if deadline.hasPassed {
+                throw .deadline(
+                    awaited: awaited, from: "scenario \(scenario.name)", seconds: deadline.seconds,
+                    diagnostics: diagnostics)
+            }
+            var entry = pollfd(fd: interruptedBy, events: Int16(POLLIN), revents: 0)
+            if poll(&entry, 1, 2) > 0 { throw .interrupted }
+        }
+    }
+
+    // MARK: Puppets
+
+    private func puppet(_ name: String) throws(ScenarioError) -> PuppetProcess {
+        guard let puppet = puppets[name] else { throw .usage("\(scenario.name): there is no \(name)") }
+        return puppet
+    }
+
+    /// Who connects and who listens is remembered, and between which ends.
+    private func tell(_ name: String, _ command: String) throws(ScenarioError) {
+        let puppet = try puppet(name)
+        puppet.command = expand(command)
+        let words = Self.words(puppet.command)
+        if let side = sides[name], let word = words.first, ["connect", "listen", "attend"].contains(word) {
+            if !pids[side].contains(puppet.pid) { pids[side].append(puppet.pid) }
+            if word == "connect", words.count == 4, let address = addresses[words[2]] {
+                let local = address.isV4 ? ends.client.ipv4 : ends.client.ipv6
+                connections.append(
+                    Sides(client: Endpoint(local, 0), server: Endpoint(address, UInt16(words[3]) ?? 0)))
+            }
+        }
+        puppet.tell(puppet.command)
+    }
+
+    private func hear(_ name: String, _ answer: String) throws(ScenarioError) {
+        let puppet = try puppet(name)
+        let said = try puppet.hear(interruptedBy: interruptedBy)
+        guard said == answer || said.hasPrefix("\(answer) ") else {
+            throw .actor(
+                role: "scenario \(scenario.name): \(name)", awaited: "\(answer)\" to \"\(puppet.command)",
+                got: "said: \(said)", diagnostics: "")
+        }
+        // "ok" and the local port.
+        let words = Self.words(said)
+        if puppet.command.hasPrefix("connect "), words.first == "ok",
+            let port = words.last.flatMap({ UInt16($0) }),
+            let made = connections.popLast()
+        {
+            connections.append(Sides(client: Endpoint(made.client.address, port), server: made.server))
+        }
+    }
+
+    // MARK: The regular course
+
+    private func hangUp() throws(ScenarioError) {
+        connector?.tell("close")
+        _ = try connector?.expect(["done"], interruptedBy: interruptedBy)
+        try connector?.finish()
+        connector = nil
     }
 
     private func startServer(
-        _ plan: ServerPlan, on stage: borrowing Stage
+        _ plan: Scenario.ServerPlan
     ) throws(ScenarioError) -> ActorProcess {
+        var options = [
+            "netns": ends.server.namespace.name, "protocol": plan.transport.rawValue,
+            "family": plan.family.rawValue, "port": "\(scenario.port)",
+            "connections": "\(scenario.client.connections)",
+        ]
+        options["address"] = plan.address.map(expand)
         var actor = try ActorProcess(
-            role: "server", executable: stage.executable,
-            arguments: Actor.arguments([
-                "netns": stage.server.namespace.name, "protocol": plan.transport.rawValue,
-                "family": plan.family.rawValue, "port": "\(port)", "connections": "\(client.connections)",
-            ]))
-        _ = try actor.expect(["ready"], interruptedBy: stage.interruptedBy)
+            role: "server", executable: executable, arguments: Actor.arguments(options))
+        _ = try actor.expect(["ready"], interruptedBy: interruptedBy)
+        pids.server.append(actor.pid)
         return actor
     }
 
-    private func startClient(on stage: borrowing Stage) throws(ScenarioError) -> ActorProcess {
+    private func connectClient() throws(ScenarioError) {
+        let client = scenario.client
         let address =
             switch client.target {
-            case .serverIPv4: stage.server.ipv4Text
-            case .serverIPv6: stage.server.ipv6Text
-            case .serverIPv4Mapped: "::ffff:\(stage.server.ipv4Text)"
-            case .nobody: stage.nobodyText
+            case .serverIPv4: ends.server.ipv4Text
+            case .serverIPv6: ends.server.ipv6Text
+            case .serverIPv4Mapped: "::ffff:\(ends.server.ipv4Text)"
+            case .nobody: nobody.text
             }
         var actor = try ActorProcess(
-            role: "client", executable: stage.executable,
+            role: "client", executable: executable,
             arguments: Actor.arguments([
-                "netns": stage.client.namespace.name, "protocol": client.transport.rawValue,
-                "address": address, "port": "\(port)", "connections": "\(client.connections)",
+                "netns": ends.client.namespace.name, "protocol": client.transport.rawValue,
+                "address": address, "port": "\(scenario.port)", "connections": "\(client.connections)",
                 "connect": client.blocking ? "blocking" : "nonblocking",
             ]))
-        _ = try actor.expect(["ready"], interruptedBy: stage.interruptedBy)
-        return actor
+        _ = try actor.expect(["ready"], interruptedBy: interruptedBy)
+        pids.client.append(actor.pid)
+        actor.tell("go")
+        let reply = try actor.expect(["connected", "failed"], interruptedBy: interruptedBy)
+        connections += try endpoints(from: reply)
+        connector = consume actor
     }
 
     /// Judges the client's word ("connected", and a local port for each connection, or "failed"
     /// and the errno) and makes endpoints of it.
-    private func connections(
-        from reply: Reply, on stage: borrowing Stage
+    private func endpoints(
+        from reply: Reply
     ) throws(ScenarioError) -> [Sides<Endpoint>] {
-        let ending: Ending? =
+        let client = scenario.client
+        let ending: Scenario.Ending? =
             switch (reply.word, reply.arguments.first.flatMap { CInt($0) }) {
             case ("connected", _): .connected
             case ("failed", ECONNREFUSED): .refused
@@ -111,7 +316,7 @@ extension Scenario {
             }
         guard ending == client.ending else {
             throw .unexpectedResult(
-                scenario: name, expected: client.ending.rawValue,
+                scenario: scenario.name, expected: client.ending.rawValue,
                 got: ending?.rawValue ?? "\(reply.word) \(reply.arguments.joined(separator: " "))")
         }
         let ports =
@@ -120,10 +325,37 @@ extension Scenario {
             : [UInt16](repeating: 0, count: client.connections)
         let (local, remote) =
             switch client.target {
-            case .serverIPv4, .serverIPv4Mapped: (stage.client.ipv4, stage.server.ipv4)
-            case .serverIPv6: (stage.client.ipv6, stage.server.ipv6)
-            case .nobody: (stage.client.ipv4, stage.nobody)
+            case .serverIPv4, .serverIPv4Mapped: (ends.client.ipv4, ends.server.ipv4)
+            case .serverIPv6: (ends.client.ipv6, ends.server.ipv6)
+            case .nobody: (ends.client.ipv4, nobody.address)
             }
-        return ports.map { Sides(client: Endpoint(local, $0), server: Endpoint(remote, port)) }
+        return ports.map { Sides(client: Endpoint(local, $0), server: Endpoint(remote, scenario.port)) }
     }
+}
+
+/// A puppet, to be kept in a table.
+private final class PuppetProcess {
+    private var process: ActorProcess
+    /// The last it was told.
+    var command = ""
+
+    init(_ process: consuming ActorProcess) throws(ScenarioError) { self.process = process }
+
+    var pid: Int32 { process.pid }
+
+    func tell(_ command: String) { process.tell(command) }
+
+    func expect(_ word: String, interruptedBy: CInt) throws(ScenarioError) {
+        _ = try process.expect([word], interruptedBy: interruptedBy)
+    }
+
+    /// Its answer, whatever it is.
+    func hear(interruptedBy: CInt) throws(ScenarioError) -> String {
+        let reply = try process.expect(["ok", "failed", "ended"], interruptedBy: interruptedBy)
+        return ([reply.word] + reply.arguments).joined(separator: " ")
+    }
+
+    func finish() throws(ScenarioError) { try process.finish() }
+
+    func kill() { process.kill() }
 }

@@ -2,19 +2,20 @@
 
 import Glibc
 
-/// Listens, says "ready" and its port, accepts, echoes a byte on each connection, says "open",
-/// and, once told "close", ends when every peer has.
+/// Listens, says "ready" and its port, accepts, echoes whatever comes on each connection, and,
+/// once told "close", ends when every peer has.
 enum ServerActor {
     static func run(_ options: ActorOptions, _ parent: inout ParentLink) throws(ScenarioError) {
         let wanted = try options.requiredNumber("connections")
         let family = options["family"] ?? "4"
-        let address = try SocketAddress(family == "4" ? "0.0.0.0" : "::", port: try options.port())
+        let address = try SocketAddress(
+            options["address"] ?? (family == "4" ? "0.0.0.0" : "::"), port: try options.port())
         let listener = try ActorSocket.listener(
             address, try options.protocolNumber(), dual: family == "6+4", backlog: CInt(clamping: wanted + 1))
         try parent.say("ready \(SocketAddress.localPort(of: listener))")
 
         var connections: [CInt] = []
-        var echoed = 0
+        var buffer = [UInt8](repeating: 0, count: 4096)
         var toldToClose = false
         while !(toldToClose && connections.isEmpty) {
             var entries = [
@@ -25,13 +26,10 @@ enum ServerActor {
             guard poll(&entries, nfds_t(entries.count), -1) > 0 else { continue }
 
             for entry in entries.dropFirst(2) where entry.revents != 0 {
-                var byte: UInt8 = 0
-                if recv(entry.fd, &byte, 1, 0) > 0 {
-                    guard send(entry.fd, &byte, 1, CInt(MSG_NOSIGNAL)) == 1 else {
-                        throw .failed("send", on: "an accepted connection", -errno)
-                    }
-                    echoed += 1
-                    if echoed == wanted { try parent.say("open \(echoed)") }
+                let got = recv(entry.fd, &buffer, buffer.count, 0)
+                // A peer that is gone takes nothing.
+                if got > 0, Self.send(buffer[..<got], to: entry.fd) {
+                    continue
                 } else {
                     close(entry.fd)
                     connections.removeAll { $0 == entry.fd }
@@ -49,5 +47,17 @@ enum ServerActor {
         }
         close(listener)
         try parent.say("done")
+    }
+
+    private static func send(_ bytes: ArraySlice<UInt8>, to socket: CInt) -> Bool {
+        var bytes = bytes
+        while !bytes.isEmpty {
+            let sent = bytes.withUnsafeBytes {
+                Glibc.send(socket, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
+            }
+            guard sent > 0 else { return false }
+            bytes = bytes.dropFirst(sent)
+        }
+        return true
     }
 }

@@ -13,9 +13,17 @@ public struct Sides<Value> {
     }
 
     public subscript(side: Side) -> Value {
-        switch side {
-        case .client: client
-        case .server: server
+        get {
+            switch side {
+            case .client: client
+            case .server: server
+            }
+        }
+        set {
+            switch side {
+            case .client: client = newValue
+            case .server: server = newValue
+            }
         }
     }
 }

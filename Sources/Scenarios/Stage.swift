@@ -6,7 +6,7 @@ import Handshake
 import Synchronization
 import SystemPackage
 
-/// Two network namespaces of our own, "client" and "server", joined by a veth pair. Both go when
+/// Two network namespaces of our own, "client" and "server", joined by two veth pairs. Both go when
 /// the stage ends, and when this process dies, whatever it dies of.
 public struct Stage: ~Copyable {
     /// Counts the stages of this process, for their names and addresses.
@@ -20,13 +20,32 @@ public struct Stage: ~Copyable {
         /// The same, as tools and actors read them.
         let ipv4Text: String
         let ipv6Text: String
+        /// Of the second link, where connections begin by joining only.
+        public let second: Place
+        /// One more, on the second link.
+        public let thirdIPv4: Address
+        let thirdIPv4Text: String
 
-        fileprivate init(named name: String, _ plan: AddressPlan, host: Int) throws(ScenarioError) {
+        public struct Place: Sendable {
+            public let ipv4: Address
+            public let ipv6: Address
+            let ipv4Text: String
+            let ipv6Text: String
+        }
+
+        fileprivate init(
+            named name: String, _ plan: AddressPlan, _ second: AddressPlan, host: Int
+        ) throws(ScenarioError) {
             namespace = try Namespace(named: name)
             ipv4 = plan.ipv4(host: host)
             ipv6 = plan.ipv6(host: host)
             ipv4Text = plan.ipv4Text(host: host)
             ipv6Text = plan.ipv6Text(host: host)
+            self.second = Place(
+                ipv4: second.ipv4(host: host), ipv6: second.ipv6(host: host),
+                ipv4Text: second.ipv4Text(host: host), ipv6Text: second.ipv6Text(host: host))
+            thirdIPv4 = second.ipv4(host: host + 10)
+            thirdIPv4Text = second.ipv4Text(host: host + 10)
         }
     }
 
@@ -56,7 +75,8 @@ public struct Stage: ~Copyable {
         let names = Sides(
             client: "\(Self.prefix())c\(number)", server: "\(Self.prefix())s\(number)")
         let keeper = try NamespaceKeeper(names: [names.client, names.server], executable: executable)
-        let plan = AddressPlan(stage: number)
+        let plan = AddressPlan(stage: number, link: 1)
+        let second = AddressPlan(stage: number, link: 2)
         try Tool.check(
             "ip", ["-batch", "-"],
             input: """
@@ -64,17 +84,19 @@ public struct Stage: ~Copyable {
                 netns add \(names.server)
                 link add name to-server address \(plan.clientHardware) netns \(names.client) type veth \
                 peer name to-client address \(plan.serverHardware) netns \(names.server)
+                link add name to-server-2 address \(second.clientHardware) netns \(names.client) type veth \
+                peer name to-client-2 address \(second.serverHardware) netns \(names.server)
 
                 """, inheriting: keeper.hold)
-        let client = try End(named: names.client, plan, host: 1)
-        let server = try End(named: names.server, plan, host: 2)
+        let client = try End(named: names.client, plan, second, host: 1)
+        let server = try End(named: names.server, plan, second, host: 2)
         let nobodyText = plan.ipv4Text(host: 99)
         try Self.configure(
             client, device: "to-server",
             extra: "neigh add \(nobodyText) lladdr \(plan.serverHardware) nud permanent dev to-server\n")
         try Self.configure(server, device: "to-client", extra: "")
-        try Self.awaitLink("to-server", in: client.namespace)
-        try Self.awaitLink("to-client", in: server.namespace)
+        for device in ["to-server", "to-server-2"] { try Self.awaitLink(device, in: client.namespace) }
+        for device in ["to-client", "to-client-2"] { try Self.awaitLink(device, in: server.namespace) }
 
         self.client = client
         self.server = server
@@ -88,8 +110,8 @@ public struct Stage: ~Copyable {
     public subscript(side: Side) -> End { side == .client ? client : server }
 
     /// The kernel's own counts so far at one end.
-    public func counters(_ side: Side) throws(ScenarioError) -> HandshakeCounters {
-        try self[side].namespace.inside(HandshakeCounters.ofThisThread)
+    public func counters(_ side: Side) throws(ScenarioError) -> Counters {
+        try self[side].namespace.inside(Counters.ofThisThread)
     }
 
     /// Takes both namespaces away; nothing happens the second time. Happens by itself, without
@@ -141,6 +163,11 @@ public struct Stage: ~Copyable {
                 link set \(device) up
                 addr add \(end.ipv4Text)/24 dev \(device)
                 addr add \(end.ipv6Text)/64 dev \(device) nodad
+                link set \(device)-2 addrgenmode none
+                link set \(device)-2 up
+                addr add \(end.second.ipv4Text)/24 dev \(device)-2
+                addr add \(end.thirdIPv4Text)/24 dev \(device)-2
+                addr add \(end.second.ipv6Text)/64 dev \(device)-2 nodad
 
                 """ + extra)
         // A new namespace may inherit the host's forwarding, and a forwarder answers for nobody.
@@ -172,16 +199,23 @@ public struct Stage: ~Copyable {
 /// The addresses of a stage. Stages may share them: each lives in namespaces of its own.
 private struct AddressPlan {
     private let net: Int
+    /// 1 or 2.
+    private let link: Int
 
-    init(stage: Int) { net = (stage - 1) % 254 + 1 }
+    init(stage: Int, link: Int) {
+        net = (stage - 1) % 254 + 1
+        self.link = link
+    }
 
-    func ipv4(host: Int) -> Address { Address(v4: UInt32(0x0a4d_0000 | net << 8 | host)) }
-    func ipv4Text(host: Int) -> String { "10.77.\(net).\(host)" }
-    func ipv6(host: Int) -> Address { Address(high: 0xfd77_0000_0000_0000 | UInt64(net), low: UInt64(host)) }
-    func ipv6Text(host: Int) -> String { "fd77:0:0:\(String(net, radix: 16))::\(host)" }
+    func ipv4(host: Int) -> Address { Address(v4: UInt32(0x0a4c_0000 + link << 16 | net << 8 | host)) }
+    func ipv4Text(host: Int) -> String { "10.\(76 + link).\(net).\(host)" }
+    func ipv6(host: Int) -> Address {
+        Address(high: 0xfd77_0000_0000_0000 | UInt64(link - 1) << 16 | UInt64(net), low: UInt64(host))
+    }
+    func ipv6Text(host: Int) -> String { "fd77:0:\(link - 1):\(String(net, radix: 16))::\(host)" }
     var clientHardware: String { hardware(1) }
     var serverHardware: String { hardware(2) }
 
     /// A locally administered address.
-    private func hardware(_ host: Int) -> String { "02:77:00:00:\(String(net, radix: 16)):0\(host)" }
+    private func hardware(_ host: Int) -> String { "02:77:00:0\(link):\(String(net, radix: 16)):0\(host)" }
 }

@@ -3,7 +3,7 @@
 import Glibc
 import SystemPackage
 
-/// Runs the tools of the system: `ip`, `nstat`, `ss`.
+/// Runs the tools of the system: `ip`, `nft`, `nstat`, `ss`.
 public enum Tool {
     /// What a tool printed, and how it ended.
     public struct Output: Sendable {

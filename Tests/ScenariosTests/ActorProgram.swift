@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Handshake
 
 @testable import Scenarios
 
@@ -61,5 +62,31 @@ func failure(_ body: () throws -> Void) -> String {
         return error.description
     } catch {
         return ""
+    }
+}
+
+/// What scenarios may change at the two ends, as the tools tell it.
+struct StageState {
+    private var lines: [String] = []
+
+    func differences(from other: StageState) -> [String] {
+        lines.filter { !other.lines.contains($0) } + other.lines.filter { !lines.contains($0) }
+    }
+
+    init(_ stage: borrowing Stage) throws {
+        for side in Side.allCases {
+            let namespace = stage[side].namespace.name
+            var text = ""
+            for command in [
+                "nft list tables", "ip mptcp endpoint show", "ip mptcp limits show", "ip address show",
+                "sysctl -a --pattern ^net.(mptcp|ipv4.tcp_syn)",
+                "ss -tanHO state connected exclude time-wait",
+            ] {
+                let words = command.split(separator: " ").map(String.init)
+                text += "\(side) \(command)\n"
+                text += try Tool.check("ip", ["netns", "exec", namespace] + words).standardOutput
+            }
+            lines += text.split(separator: "\n").map { "\(side): \($0)" }
+        }
     }
 }

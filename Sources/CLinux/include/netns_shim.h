@@ -38,6 +38,14 @@ int mps_pidfd_open(pid_t pid);
 int mps_pipe(int ends[2]);
 int mps_socketpair(int ends[2]);
 
+/* Sends a descriptor through the UNIX socket `through`, and takes one from it (waiting). */
+int mps_give_descriptor(int through, int descriptor);
+int mps_take_descriptor(int through);
+
+/* A child process, dying with its parent, that accepts one connection from `listener`, echoes what
+ * comes until the peer ends, and ends as well; its pid. It closes the descriptors 0 to 3. */
+pid_t mps_fork_echo(int listener);
+
 /* posix_spawn with `fds[i]` as descriptor i of the child (fds[i] < 0: /dev/null) and no other,
  * in a process group of its own, no signal blocked, none ignored. */
 int mps_spawn(pid_t *pid, const char *path, char *const argv[], const int *fds, int count);

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Handshake
+
+/// Handshakes that one end must see, all alike.
+public struct ExpectedHandshake: Sendable, Hashable {
+    public let outcome: Outcome
+    public let reason: Reason?
+    /// 4 or 6.
+    public let family: UInt8
+    public let count: Int
+
+    public init(_ outcome: Outcome, _ reason: Reason? = nil, family: UInt8, count: Int = 1) {
+        self.outcome = outcome
+        self.reason = reason
+        self.family = family
+        self.count = count
+    }
+}
+
+/// Attempts to join that one end must see, all alike.
+public struct ExpectedJoin: Sendable, Hashable {
+    public let outcome: JoinOutcome
+    public let reason: Reason?
+    /// 4 or 6.
+    public let family: UInt8
+    /// nil: whatever.
+    public let backup: Bool?
+    public let count: Int
+
+    public init(
+        _ outcome: JoinOutcome, _ reason: Reason? = nil, family: UInt8 = 4, backup: Bool? = nil,
+        count: Int = 1
+    ) {
+        self.outcome = outcome
+        self.reason = reason
+        self.family = family
+        self.backup = backup
+        self.count = count
+    }
+}
+
+/// Connections of one end that lose MPTCP after their handshake.
+public struct ExpectedFallback: Sendable, Hashable {
+    public let reason: Reason?
+    public let count: Int
+
+    public init(_ reason: Reason?, count: Int = 1) {
+        self.reason = reason
+        self.count = count
+    }
+}
+
+/// Packets with ADD_ADDR (no echoes) or RM_ADDR at one end, repeats included.
+public struct ExpectedAddress: Sendable, Hashable {
+    public let change: AddressChange
+    public let count: Int
+
+    public init(_ change: AddressChange, count: Int = 1) {
+        self.change = change
+        self.count = count
+    }
+}
+
+/// What must be seen at one end.
+public struct Expectation: Sendable, Hashable {
+    /// The `handshake` records of that end's namespace.
+    public let handshakes: [ExpectedHandshake]
+    /// Its `join` records.
+    public let joins: [ExpectedJoin]
+    /// Its `fallback` records.
+    public let fallbacks: [ExpectedFallback]
+    /// Its `address` records that are about packets.
+    public let addresses: [ExpectedAddress]
+    /// What the kernel itself counts there, of `Counters.compared`.
+    public let counters: Counters
+
+    public init(
+        _ handshakes: [ExpectedHandshake] = [], joins: [ExpectedJoin] = [],
+        fallbacks: [ExpectedFallback] = [], addresses: [ExpectedAddress] = [],
+        _ counters: Counters = Counters()
+    ) {
+        self.handshakes = handshakes
+        self.joins = joins
+        self.fallbacks = fallbacks
+        self.addresses = addresses
+        self.counters = counters
+    }
+}
