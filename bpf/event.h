@@ -93,6 +93,7 @@ enum mps_hook {
 #define MPS_OPTION_DSS        0x2
 #define MPS_OPTION_ADD_ADDR   0x3
 #define MPS_OPTION_RM_ADDR    0x4
+#define MPS_OPTION_MP_FAIL    0x6
 #define MPS_OPTION_TCPRST     0x8
 #define MPS_OPTION_UNKNOWN    0xfe /* not looked at */
 #define MPS_OPTION_NONE       0xff /* looked at: there is no option 30 */
@@ -114,11 +115,12 @@ enum mps_mib {
 	MPS_MIB_COUNT
 };
 
-/* What get_mapping_status() said of data (MPS_FALLBACK: mps_event.old_state). */
+/* What get_mapping_status() said of data (MPS_FALLBACK: mps_event.option_flags). */
 #define MPS_MAPPING_INVALID 1
 #define MPS_MAPPING_DUMMY 4
 #define MPS_MAPPING_BAD_CSUM 5
 #define MPS_MAPPING_NODSS 6
+#define MPS_MAPPING_MP_FAIL 7 /* none of the kernel's: the peer's MP_FAIL had come */
 
 struct mps_event {
 	mps_u16 version;     /* MPS_EVENT_VERSION */
@@ -142,11 +144,12 @@ struct mps_event {
 	mps_u16 error;       /* sk->sk_err, errno */
 	mps_u8 reset_reason; /* of MP_TCPRST, RFC 8684 section 3.6; see MPS_F_RESET_REASON */
 	mps_u8 mib;          /* enum mps_mib */
-	mps_u8 old_state;    /* TCP_* as in include/net/tcp_states.h; MPS_FALLBACK: MPS_MAPPING_* */
+	mps_u8 old_state;    /* TCP_* as in include/net/tcp_states.h */
 	mps_u8 new_state;
 	mps_u8 option;       /* MPS_OPTION_* */
 	mps_u8 mptcp_version;/* of the packet's option, 0xff unknown */
-	mps_u8 option_flags; /* MP_CAPABLE: the flag bits A to H; MP_JOIN: backup */
+	mps_u8 option_flags; /* MP_CAPABLE: the flag bits A to H; MP_JOIN: backup; MPS_FALLBACK and
+				MPS_MSK_CLOSED: why it fell back, MPS_MAPPING_* */
 	mps_u8 retransmits;  /* SYNs sent again, up to 255 */
 	mps_u8 local_id;     /* address ids of a join, 0xff not set */
 	mps_u8 remote_id;

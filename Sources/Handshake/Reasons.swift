@@ -28,6 +28,7 @@ public enum Reason: String, Sendable, CaseIterable {
     case mpCapableDataFallback = "mp_capable_data_fallback"
     case dssFallback = "dss_fallback"
     case dataCsumErr = "data_csum_err"
+    case mpFailRx = "mp_fail_rx"
     // refused, reset, timeout
     case rstToSyn = "rst_to_syn"
     case rstInHandshake = "rst_in_handshake"
@@ -119,6 +120,9 @@ public enum Reason: String, Sendable, CaseIterable {
         case .dataCsumErr:
             "The DSS checksum was wrong: something changes the payload on the path, as application gateways "
                 + "do for FTP or SIP; look for them."
+        case .mpFailRx:
+            "The peer found a wrong DSS checksum and said so with MP_FAIL: something changes the payload on the "
+                + "path to it, as application gateways do for FTP or SIP; look for them."
         case .rstToSyn:
             "Nothing listens on that address and port, or a firewall rejects it."
         case .rstInHandshake:

@@ -518,8 +518,17 @@ extension TransitionTable {
             [.mptcpEstablished], .fallback, [.badChecksum], to: .fallback, .fallBack(.dataCsumErr),
             "(no line) | validate_data_csum, mptcp_try_fallback"),
         .init(
+            [.mptcpEstablished], .fallback, [.mpFail], to: .fallback, .fallBack(.mpFailRx),
+            "(no line) | mptcp_pm_mp_fail_received, mptcp_update_infinite_map"),
+        .init(
             [.mptcpEstablished], .fallback, [.fullyEstablished], to: .fallback, .fallBack(nil),
-            "(no line) | mptcp_dss_corruption, mptcp_update_infinite_map"),
+            "(no line) | mptcp_dss_corruption"),
+        .init(
+            [.subflowClosed], .fallback, [.badChecksum], to: nil, .fallBack(.dataCsumErr),
+            "(no line) | the same, seen when its subflow was gone"),
+        .init(
+            [.subflowClosed], .fallback, [.mpFail], to: nil, .fallBack(.mpFailRx),
+            "(no line) | the same, seen when its subflow was gone"),
         .init(
             [.mptcpEstablished], .fallback, to: .fallback, .fallBack(.mpCapableDataFallback),
             "(no line) | check_fully_established: mptcp_try_fallback"),

@@ -151,9 +151,11 @@ public enum Decoder {
         case MPS_MIB_MISMATCH_PORT_SYN.rawValue: .mismatchPortSynRx
         case MPS_MIB_MISMATCH_PORT_ACK.rawValue: .mismatchPortAckRx
         // The one counter for data whose mapping was missing, wrong, or had a wrong checksum.
-        case _
-        where event.kind == UInt8(MPS_FALLBACK.rawValue) && event.old_state != UInt8(MPS_MAPPING_DUMMY):
-            .dssFallback
+        case _ where event.kind == UInt8(MPS_FALLBACK.rawValue):
+            switch Int32(event.option_flags) {
+            case MPS_MAPPING_NODSS, MPS_MAPPING_INVALID, MPS_MAPPING_BAD_CSUM: .dssFallback
+            default: nil
+            }
         default: nil
         }
     }
@@ -222,8 +224,9 @@ public enum Decoder {
             default: break
             }
         }
-        if event.kind == UInt8(MPS_FALLBACK.rawValue) {
-            switch Int32(event.old_state) {
+        if event.kind == UInt8(MPS_FALLBACK.rawValue) || event.kind == UInt8(MPS_MSK_CLOSED.rawValue) {
+            switch Int32(event.option_flags) {
+            case MPS_MAPPING_MP_FAIL: facts.insert(.mpFail)
             case MPS_MAPPING_BAD_CSUM: facts.insert(.badChecksum)
             case MPS_MAPPING_NODSS, MPS_MAPPING_INVALID: facts.insert(.noMapping)
             default: break

@@ -95,7 +95,7 @@ extension Scenario {
             .exchange(100), .open, .close,
         ],
         expected: fallenBack(
-            client: .infiniteMapRx, ["MPFailRx": 1, "MPFailTx": 1, "InfiniteMapTx": 1],
+            client: .mpFailRx, ["MPFailRx": 1, "MPFailTx": 1, "InfiniteMapTx": 1],
             server: .dataCsumErr,
             ["DataCsumErr": 1, "MPFailTx": 1, "MPFailRx": 1, "InfiniteMapRx": 1, "DssFallback": 1]))
 
@@ -109,5 +109,5 @@ extension Scenario {
         expected: fallenBack(
             client: .dataCsumErr,
             ["DataCsumErr": 1, "MPFailTx": 1, "MPFailRx": 1, "InfiniteMapRx": 1, "DssFallback": 1],
-            server: .infiniteMapRx, ["MPFailRx": 1, "MPFailTx": 1, "InfiniteMapTx": 1]))
+            server: .mpFailRx, ["MPFailRx": 1, "MPFailTx": 1, "InfiniteMapTx": 1]))
 }

@@ -59,7 +59,7 @@ static __noinline int mps_on_bad_mapping(struct sock *ssk, __u32 status)
 	mps_fill_context(e, ssk);
 	mps_fill_msk(e, msk);
 	e->remote_key = 0;
-	e->old_state = status;
+	e->option_flags = status;
 	mps_submit(e);
 	return 0;
 }

@@ -96,7 +96,8 @@ __noinline int mps_parse_option(struct mps_packet *p, const struct mps_options *
 }
 
 /*
- * The MPTCP options of an open connection's packet (RFC 8684, sections 3.3 and 3.4): bit 0: a DSS;
+ * The MPTCP options of an open connection's packet (RFC 8684, sections 3.3 to 3.7): bit 0: a DSS,
+ * bit 1: MP_FAIL;
  * bits 8 to 15 and 16 to 23: where ADD_ADDR and RM_ADDR begin, and one; 0: there is none.
  */
 __noinline __u32 mps_signals(const struct mps_options *options)
@@ -125,7 +126,7 @@ __noinline __u32 mps_signals(const struct mps_options *options)
 		if (size < 2 && kind != 1)
 			break;
 		subtype = kind == TCPOPT_MPTCP && size > 2 ? o[at + 2] >> 4 : 0xff;
-		dss = subtype == MPS_OPTION_DSS ? 1 : dss;
+		dss = subtype == MPS_OPTION_DSS ? dss | 1 : subtype == MPS_OPTION_MP_FAIL ? dss | 2 : dss;
 		add_addr = subtype == MPS_OPTION_ADD_ADDR ? at + 1 : add_addr;
 		rm_addr = subtype == MPS_OPTION_RM_ADDR ? at + 1 : rm_addr;
 		at += size;
@@ -308,6 +309,18 @@ static __always_inline void mps_send_signals(const struct mps_packet *p, const s
 	}
 }
 
+/* The peer got data with a wrong checksum: the fallback that follows is for that. */
+static __noinline int mps_remember_fail(struct sock *ssk)
+{
+	struct mptcp_subflow_context *context = mps_context(ssk);
+	__u64 key = context ? (__u64)BPF_CORE_READ(context, conn) : 0;
+	__u8 why = MPS_MAPPING_MP_FAIL;
+
+	any_fallen = 1;
+	bpf_map_update_elem(&fallen, &key, &why, BPF_NOEXIST);
+	return 0;
+}
+
 /*
  * A packet of an open connection that carries more than timestamps and a DSS, or that is the
  * first DSS on a subflow of ours that joins.
@@ -345,7 +358,9 @@ __noinline int mps_on_open_packet(struct __sk_buff *skb, __u32 egress)
 		p.version = 0xff;
 		mps_send_packet(&p, sk, MPS_JOIN_CONFIRMED, MPS_HOOK_SKB_INGRESS, 1, 0);
 	}
-	if (signals & ~1u)
+	if (signals & 2 && !egress)
+		mps_remember_fail(sk);
+	if (signals & ~3u)
 		mps_send_signals(&p, &options, signals, sk, egress ? MPS_HOOK_SKB_EGRESS : MPS_HOOK_SKB_INGRESS);
 	return 1;
 }

@@ -338,10 +338,14 @@ static __noinline int mps_on_msk_closed(struct sock *sk, int old)
 	__u64 key = (__u64)sk;
 	struct mps_sock_copy copy;
 	struct mps_event *e;
+	__u8 *why, cause = 0;
 	struct mps_tuple t;
 
-	if (any_fallen)
+	if (any_fallen) {
+		why = bpf_map_lookup_elem(&fallen, &key);
+		cause = why ? *why : 0;
 		bpf_map_delete_elem(&fallen, &key);
+	}
 	if (mps_copy_sock(&copy, sk))
 		return 0;
 	mps_tuple_of(&t, &copy);
@@ -358,6 +362,7 @@ static __noinline int mps_on_msk_closed(struct sock *sk, int old)
 	e->flags |= MPS_F_MPTCP;
 	e->error = BPF_CORE_READ(sk, sk_err);
 	mps_fill_msk(e, (struct mptcp_sock *)sk);
+	e->option_flags = cause;
 	e->cookie = mps_cookie_of(&copy);
 	mps_submit(e);
 	return 0;
