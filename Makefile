@@ -64,9 +64,10 @@ lint: ## style, warnings as errors, and what the documents are made from
 format: ## bring the Swift sources into shape
 	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
 
-document: build ## make docs/state-machine.md and docs/reasons.md anew from their tables
+document: build ## make the documents in docs/ that come from tables anew
 	$(PROGRAM) state-machine > docs/state-machine.md
 	$(PROGRAM) reasons > docs/reasons.md
+	$(PROGRAM) counters > docs/counters.md
 
 install: build ## install the program to PREFIX (default /usr/local)
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/mpscope

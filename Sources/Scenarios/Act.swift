@@ -3,7 +3,8 @@
 import Handshake
 
 /// What happens in a scenario. In texts `$server4`, `$server6`, `$client4`, `$client6` are the
-/// ends' addresses, `$server4b` and so on those of the second link, `$port` is the scenario's port.
+/// ends' addresses, `$server4b` and so on those of the second link, `$port` is the scenario's port; in
+/// commands `$token` is that of the server's one connection.
 enum Act: Sendable {
     // The regular course, with one server and one client process.
     /// Starts the server of the plan.

@@ -7,6 +7,7 @@ extension Scenario {
     static let fallbacks: [Scenario] = [
         dssStrippedToClient, dssStrippedToServer, dssStripped, dssStrippedToClientFromStart,
         dssStrippedToServerFromStart, payloadChangedToServer, payloadChangedToClient,
+        dssStrippedAndRepeated,
     ]
 
     private static let mptcpServer = ServerPlan(transport: .mptcp, family: .ipv4)
@@ -110,4 +111,28 @@ extension Scenario {
             client: .dataCsumErr,
             ["DataCsumErr": 1, "MPFailTx": 1, "MPFailRx": 1, "InfiniteMapRx": 1, "DssFallback": 1],
             server: .mpFailRx, ["MPFailRx": 1, "MPFailTx": 1, "InfiniteMapTx": 1]))
+
+    /// The client falls back and acknowledges no more as MPTCP; the server has sent its data again
+    /// before it hears of that, and can fall back no more: it resets.
+    private static let dssStrippedAndRepeated = Scenario(
+        name: "dss-stripped-and-repeated",
+        summary: "DSS is stripped on the way to the client, and data were sent again", port: 7787,
+        script: [
+            .start("server", .server), .ask("server", "listen l 0.0.0.0 $port 4"),
+            .start("client", .client), .ask("client", "socket c 4"),
+            .filter(.client, ["\(dss) \(Rule.strip)"]), .ask("client", "connect c $server4 $port"),
+            .ask("server", "accept a l"), .ask("client", "send c 10"), .ask("server", "receive a 10"),
+            .ask("server", "send a 10"), .ask("client", "receive c 10"),
+            .await(.server, "MPTCPRetrans", 1), .ask("client", "send c 10"),
+            .ask("client", "drain c", "failed 104"), .open, .ask("client", "close c"),
+            .ask("server", "close a"),
+        ],
+        expected: Sides(
+            client: Expectation(
+                [ExpectedHandshake(.mptcp, family: 4)],
+                fallbacks: [ExpectedFallback(.mpCapableDataFallback)],
+                ["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1, "MPCapableDataFallback": 1]),
+            server: Expectation(
+                [ExpectedHandshake(.mptcp, family: 4)],
+                ["MPCapableSYNRX": 1, "MPCapableACKRX": 1, "MPRstTx": 1])))
 }

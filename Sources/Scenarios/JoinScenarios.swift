@@ -8,7 +8,8 @@ extension Scenario {
         joinByClient, joinByServer, joinOverLimit, joinNobodyListens, joinSynackStripped,
         joinThirdAckStripped, joinSynStripped, joinUnanswered, joinUnknownToken, joinWrongAck,
         joinWrongSynack, joinBackupByClient, joinBackupByServer, joinThreeSubflows, joinIPv6,
-        joinAfterFirstIsGone, joinAnnouncedPort, joinOtherPort, removedByClient, removedByServer,
+        joinAfterFirstIsGone, joinAnnouncedPort, joinOtherPort, removedByClient, removedByServer, forgedToken,
+        forgedJoin,
     ]
 
     /// What both ends see of one MPTCP connection over IPv4, and this beside it.
@@ -169,7 +170,8 @@ extension Scenario {
             .await(.server, "MPJoinAckHMacFailure", 1), Act.joinIsOver, .exchange(1000), .open, .close,
         ],
         expected: connected(
-            client: [ExpectedJoin(.rejected, .rstProhibited)],
+            // As when the option is missing: MP_TCPRST says 1 of both.
+            client: [ExpectedJoin(.reset, .rstMptcpError)],
             ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1, "MPRstTx": 1],
             server: [ExpectedJoin(.rejected, .mpJoinAckHMacFailure)],
             ["MPJoinSynRx": 1, "MPJoinAckHMacFailure": 1]))
@@ -328,6 +330,36 @@ extension Scenario {
             server: [ExpectedJoin(.joined, backup: false)],
             ["MPJoinSynRx": 1, "MPJoinAckRx": 1, "AddAddrTx": 1],
             serverAddresses: [ExpectedAddress(.announced)]))
+
+    /// A client and a server that talk to each other, and a third who knows the server's address.
+    private static let talking: [Act] = [
+        .listen, .connect, .exchange(100), .start("forger", .client),
+        .filterSent(.client, ["tcp sport 4444 tcp flags & rst == rst drop"]),
+    ]
+
+    private static let forgedToken = Scenario(
+        name: "forged-token", summary: "somebody without a connection joins with a token of nobody's",
+        port: 7740, server: mptcpServer,
+        script: talking + [
+            .ask("forger", "forge f $client4b 4444 $server4 $port deadbeef", "ok rst"), .exchange(100),
+            .open, .close,
+        ],
+        expected: connected(
+            client: [], [:],
+            server: [ExpectedJoin(.rejected, .mpJoinNoTokenFound)],
+            ["MPJoinSynRx": 1, "MPJoinNoTokenFound": 1]))
+
+    private static let forgedJoin = Scenario(
+        name: "forged-join", summary: "somebody who knows the token but not the keys joins", port: 7741,
+        server: mptcpServer,
+        script: talking + [
+            .ask("forger", "forge f $client4b 4444 $server4 $port $token", "ok synack"),
+            .ask("forger", "forge-ack f", "ok rst"), .exchange(100), .open, .close,
+        ],
+        expected: connected(
+            client: [], [:],
+            server: [ExpectedJoin(.rejected, .mpJoinAckHMacFailure)],
+            ["MPJoinSynRx": 1, "MPJoinAckHMacFailure": 1]))
 }
 
 extension Rule {

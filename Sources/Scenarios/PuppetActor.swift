@@ -17,6 +17,8 @@ import Glibc
 ///     accept N LISTENER                   ok
 ///     send N COUNT | receive N COUNT | shut N | drain N | close N
 ///     give N | take N                     to and from another puppet
+///     forge N ADDRESS PORT ADDRESS PORT TOKEN   a SYN that joins; ok synack, ok rst
+///     forge-ack N                         its third ACK, with a wrong HMAC
 ///     fork N                              a child process accepts one and echoes; ok PID
 enum PuppetActor {
     static func run(_ options: ActorOptions, _ parent: inout ParentLink) throws(ScenarioError) {
@@ -29,11 +31,12 @@ enum PuppetActor {
     }
 }
 
-private struct PuppetHand {
+private struct PuppetHand: ~Copyable {
     /// The descriptor that leads to another puppet.
     private static let passage: CInt = 3
 
     private var sockets: [String: CInt] = [:]
+    private var forger: Forger?
 
     mutating func obey(_ words: [String]) throws(ScenarioError) -> String {
         guard words.count > 1 else { throw .usage("a command and a name, not \"\(words)\"") }
@@ -47,6 +50,17 @@ private struct PuppetHand {
             let some = try SocketAddress(words.count > 2 && words[2] == "6" ? "::" : "0.0.0.0", port: 0)
             sockets[name] = try ActorSocket.make(some, 262, blocking: words.last != "nowait")
             return "ok"
+        case "forge":
+            guard words.count == 7, let local = UInt16(words[3]), let remote = UInt16(words[5]),
+                let token = UInt32(words[6], radix: 16)
+            else { throw .usage("\(words): two ends and a token") }
+            var forger = try Forger(from: (words[2], local), to: (words[4], remote))
+            let answer = try forger.join(token: token)
+            self.forger = consume forger
+            return "ok \(answer)"
+        case "forge-ack":
+            guard let answer = try forger?.acknowledge() else { throw .usage("nothing was forged") }
+            return "ok \(answer)"
         case "take":
             let got = mps_take_descriptor(Self.passage)
             guard got >= 0 else { return Self.failed(-got) }

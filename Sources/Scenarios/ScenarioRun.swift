@@ -187,6 +187,18 @@ private final class ScenarioCast {
 
     private static func words(_ text: String) -> [String] { text.split(separator: " ").map(String.init) }
 
+    /// `$token`: by which the server's one connection is joined, as `ss` tells it.
+    private func expandToken(_ text: String) throws(ScenarioError) -> String {
+        guard let place = text.firstRange(of: "$token") else { return text }
+        let listed = try surroundings.tool(.server, "ss", ["-ManiHO"])
+        guard
+            let token = listed.split(whereSeparator: \.isWhitespace).first(where: { $0.hasPrefix("token:") })
+        else { throw .usage("ss shows no token: \(listed.oneLine)") }
+        var text = text
+        text.replaceSubrange(place, with: token.dropFirst("token:".count))
+        return text
+    }
+
     private func expand(_ text: String) -> String {
         var text = text
         for (name, value) in texts {
@@ -221,7 +233,7 @@ private final class ScenarioCast {
     /// Who connects and who listens is remembered, and between which ends.
     private func tell(_ name: String, _ command: String) throws(ScenarioError) {
         let puppet = try puppet(name)
-        puppet.command = expand(command)
+        puppet.command = try expandToken(expand(command))
         let words = Self.words(puppet.command)
         if let side = sides[name], let word = words.first, ["connect", "listen", "attend"].contains(word) {
             if !pids[side].contains(puppet.pid) { pids[side].append(puppet.pid) }

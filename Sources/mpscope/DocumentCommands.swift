@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Handshake
+import Output
 
 /// The state machine as docs/state-machine.md holds it; for whoever changes it.
 struct TableCommand: ParsableCommand {
@@ -22,5 +23,16 @@ struct ReasonsCommand: ParsableCommand {
 
     func run() throws {
         try Print.standardOutput(Reason.document)
+    }
+}
+
+/// The kernel's counters as docs/counters.md holds them; for whoever changes them.
+struct CountersCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "counters", abstract: "Print which records each counter of the kernel counts.",
+        shouldDisplay: false)
+
+    func run() throws {
+        try Print.standardOutput(KernelCounter.document)
     }
 }
