@@ -97,7 +97,7 @@ let package = Package(
         .testTarget(
             name: "LiveTests",
             dependencies: [
-                "Handshake", "Kernel", "Scenarios", "mpscope",
+                "Handshake", "Kernel", "Output", "Scenarios", "mpscope",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             exclude: ["validate.py"], swiftSettings: strict),

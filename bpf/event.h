@@ -150,7 +150,7 @@ struct mps_event {
 	mps_u8 mptcp_version;/* of the packet's option, 0xff unknown */
 	mps_u8 option_flags; /* MP_CAPABLE: the flag bits A to H; MP_JOIN: backup; MPS_FALLBACK and
 				MPS_MSK_CLOSED: why it fell back, MPS_MAPPING_* */
-	mps_u8 retransmits;  /* SYNs sent again, up to 255 */
+	mps_u8 retransmits;  /* SYNs sent again, up to 255; MPS_SYN_IN: how often a SYN-ACK may be */
 	mps_u8 local_id;     /* address ids of a join, 0xff not set */
 	mps_u8 remote_id;
 	mps_u32 losses;      /* how many events had been lost for want of room when this one was sent */

@@ -97,6 +97,8 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let blackhole = Facts(rawValue: 1 << 30)
     /// MD5SigFallback.
     public static let md5 = Facts(rawValue: 1 << 31)
+    /// The listener of a half-open handshake is gone.
+    public static let listenerGone = Facts(rawValue: 1 << 33)
     /// The peer's MP_FAIL had come.
     public static let mpFail = Facts(rawValue: 1 << 32)
 

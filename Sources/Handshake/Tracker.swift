@@ -153,6 +153,12 @@ public struct Tracker {
             break
         case .addressed:
             addressed(observation)
+        case .mptcpEstablished where observation.facts.contains(.fellBack):
+            // A packet that came between the SYN-ACK and its verdict took it back already.
+            if let index = find(observation) {
+                apply(observation, to: index)
+                noteFallback(observation, index)
+            }
         case .closed where observation.facts.contains([.msk, .fellBack]):
             if let index = find(observation) {
                 noteFallback(observation, index)

@@ -150,7 +150,7 @@ extension TransitionTable {
 
         // the client's verdict
         .init(
-            [.none, .synSent, .synackReceived, .tcpEstablished], .mptcpEstablished, [.capable],
+            [.none, .synSent, .synackReceived, .tcpEstablished, .reset], .mptcpEstablished, [.capable],
             to: .mptcpEstablished, .decide(.mptcp, nil),
             "receive SYN-ACK: mptcp_rcv_synsent_state_process, mptcp_update_metasocket "
                 + "| subflow_finish_connect, mptcp_set_state"),
@@ -168,7 +168,7 @@ extension TransitionTable {
             [.synSentUnasked], .fallback, to: .fallback, .decide(.fallback, .mptcpDisabledAtConnect),
             "(no line) | subflow_finish_connect: mptcp_check_fallback"),
         .init(
-            [.synSent, .synackReceivedPlain, .tcpEstablished], .fallback,
+            [.synSent, .synackReceivedPlain, .tcpEstablished, .reset], .fallback,
             to: .fallback, .decide(.fallback, .synackWithoutMptcp),
             "receive SYN-ACK: mptcp_rcv_synsent_state_process without the option "
                 + "| subflow_finish_connect: mptcp_try_fallback"),
@@ -293,6 +293,9 @@ extension TransitionTable {
         .init(
             serverOpen, .reset, to: .reset,
             "(no line) | tcp_reset"),
+        .init(
+            serverOpen, .closed, [.listenerGone], to: .closed, .decide(.aborted, .closedByProcess),
+            "(no line) | inet_csk_listen_stop, reqsk_timer_handler"),
         .init(
             serverOpen, .closed, to: .closed, .decide(.reset, .rstInHandshake),
             "(no line) | tcp_reset, inet_csk_destroy_sock"),
@@ -498,6 +501,9 @@ extension TransitionTable {
         .init(
             joinAnswered + [.joinSynReceived], .reset, to: .closed, .join(.reset, .rstInHandshake),
             "(no line) | tcp_check_req: embryonic reset"),
+        .init(
+            joinServerOpen, .closed, [.listenerGone], to: .closed, .join(.aborted, .closedByProcess),
+            "(no line) | inet_csk_listen_stop, reqsk_timer_handler"),
         .init(
             joinServerOpen, .closed, to: .closed, .join(.reset, .rstInHandshake),
             "(no line) | tcp_done"),

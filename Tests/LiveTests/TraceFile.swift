@@ -37,12 +37,16 @@ struct TraceFile {
         #expect(summary.number("events") == (summary.number("delivered") ?? -1) + lost)
         var outcomes: [String: Int] = [:]
         var reasons: [String: Int] = [:]
-        for line in of("handshake") {
-            outcomes[line.text("outcome") ?? "", default: 0] += 1
+        var joins: [String: Int] = [:]
+        for line in of("handshake") { outcomes[line.text("outcome") ?? "", default: 0] += 1 }
+        for line in of("join") { joins[line.text("outcome") ?? "", default: 0] += 1 }
+        let reasoned = of("handshake") + of("join") + of("fallback")
+        for line in reasoned {
             if let reason = line.text("reason") { reasons[reason, default: 0] += 1 }
         }
-        #expect(of("handshake").filter { ($0.text("reason") == nil) != ($0.text("advice") == nil) } == [])
+        #expect(reasoned.filter { ($0.text("reason") == nil) != ($0.text("advice") == nil) } == [])
         #expect(summary.numbers("handshakes") == outcomes)
+        #expect(summary.numbers("joins") == joins)
         #expect(summary.numbers("reasons") == reasons)
     }
 

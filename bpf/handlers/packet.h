@@ -224,10 +224,13 @@ static __always_inline void mps_send_packet(const struct mps_packet *p, struct s
 		e->flags |= MPS_F_RESET_REASON;
 		e->reset_reason = p->flags;
 	}
-	if (listener)
+	if (listener) {
 		e->listener = (__u64)sk;
-	else
+		if (kind == MPS_SYN_IN)
+			e->retransmits = mps_synack_retries(sk);
+	} else {
 		e->ssk = (__u64)sk;
+	}
 	e->cookie = sk->__sk_common.skc_cookie.counter;
 	mps_submit(e);
 }
@@ -382,12 +385,15 @@ static __always_inline int mps_on_packet_out(struct __sk_buff *skb)
 	if (place.flags & TCP_FLAG_RST)
 		return 1;
 	synack = place.flags & TCP_FLAG_ACK;
-	if (!synack && !config.steps)
+	/* The ids of our own MP_JOINs stand in their SYN. */
+	if (!synack && !config.steps && !any_joining)
 		return 1;
 	tp = mps_skb_tcp(skb);
 	if (!tp || !mps_read_packet(skb, &place, &p, &options, 1))
 		return 1;
 	mps_parse_option(&p, &options);
+	if (!synack && !config.steps && p.option != MPS_OPTION_MP_JOIN)
+		return 1;
 	sk = &tp->inet_conn.icsk_inet.sk;
 	is_mptcp = tp->is_mptcp;
 	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;

@@ -191,6 +191,9 @@ static __noinline int mps_on_msk_established(struct sock *sk)
 	e->new_state = TCP_ESTABLISHED;
 	mps_fill_context(e, ssk);
 	mps_fill_msk(e, msk);
+	/* The peer agreed, even where what came since has taken it back (mp_capable is cleared then). */
+	if (BPF_CORE_READ(msk, can_ack))
+		e->flags |= MPS_F_MP_CAPABLE;
 	mps_fill_retransmits(e, ssk);
 	e->cookie = mps_read_cookie(sk);
 	mps_submit(e);

@@ -48,8 +48,13 @@ struct netns_mib {
 	struct mptcp_mib *mptcp_statistics; /* per CPU */
 };
 
+struct netns_ipv4 {
+	__u8 sysctl_tcp_synack_retries; /* int before 5.12 */
+};
+
 struct net {
 	struct ns_common ns;
+	struct netns_ipv4 ipv4;
 	struct netns_mib mib;
 };
 
@@ -309,6 +314,12 @@ static __always_inline __u32 mps_inode(struct sock *sk)
 	if (!socket)
 		return 0;
 	return BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino);
+}
+
+/* How often the kernel sends a SYN-ACK again before it lets a half-open handshake go. */
+static __always_inline __u8 mps_synack_retries(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_synack_retries);
 }
 
 /*
