@@ -274,6 +274,7 @@ final class Session {
         }
         for record in tracker.records { selection.pass(record, to: &passed) }
         tracker.records.removeAll(keepingCapacity: true)
+        selection.tellLosses(at: KernelClock.monotonic(), to: &passed)
         for record in passed { try write(record) }
         passed.removeAll(keepingCapacity: true)
     }
