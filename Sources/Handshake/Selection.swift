@@ -27,12 +27,12 @@ public struct Selection {
     private var waiting: [UInt64] = []
     private var firstWaiting = 0
     /// How many steps wait, all in all.
-    private var waitingSteps = 0
+    private(set) var waitingSteps = 0
     /// Steps that had to make room and are not told yet.
     private var dropped: UInt64 = 0
     /// How many connections may wait with their steps, and with how many.
     private static let waitingLimit = 16_384
-    private static let waitingStepLimit = 65_536
+    static let waitingStepLimit = 65_536
     /// How many fates are kept: more than the tracker follows connections.
     private static let knownLimit = 262_144
     private static let stepLimit = 64
