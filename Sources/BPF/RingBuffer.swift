@@ -32,21 +32,25 @@ public struct RingBuffer<Reader: RingBufferReader>: ~Copyable {
     /// Becomes readable when a program asked for a wake-up.
     public var descriptor: Int32 { ring_buffer__epoll_fd(ring) }
 
-    /// Hands over everything that is there, without waiting.
-    /// - Returns: how many records.
-    @discardableResult
-    public borrowing func consume() throws(BPFError) -> Int {
+    /// Hands over what is there, and what comes meanwhile, without waiting: until nothing is left
+    /// or the reader has had enough.
+    public borrowing func consume() throws(BPFError) {
         let result = ring_buffer__consume(ring)
-        if result < 0 { throw BPFError(.read, "events", code: result) }
-        return Int(result)
+        if result < 0, result != Reader.enough { throw BPFError(.read, "events", code: result) }
     }
 }
 
 /// Who takes the records of a ring buffer.
 public protocol RingBufferReader: AnyObject {
     /// A C function that finds the reader behind its context (`UnmanagedReader`) and calls it. A
-    /// generic type can't make one, so the reader brings it along.
+    /// generic type can't make one, so the reader brings it along. It returns 0, or `enough` when it
+    /// wants no more for now.
     static var callback: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, Int) -> Int32 {
         get
     }
+}
+
+extension RingBufferReader {
+    /// What the callback returns to end `RingBuffer.consume`; the record it got is taken.
+    public static var enough: Int32 { -ECANCELED }
 }

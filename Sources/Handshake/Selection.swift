@@ -26,8 +26,13 @@ public struct Selection {
     /// Connections that wait with their steps, oldest first from `firstWaiting`; some are decided by now.
     private var waiting: [UInt64] = []
     private var firstWaiting = 0
-    /// How many connections may wait with their steps.
+    /// How many steps wait, all in all.
+    private(set) var waitingSteps = 0
+    /// Steps that had to make room and are not told yet.
+    private var dropped: UInt64 = 0
+    /// How many connections may wait with their steps, and with how many.
     private static let waitingLimit = 16_384
+    static let waitingStepLimit = 65_536
     /// How many fates are kept: more than the tracker follows connections.
     private static let knownLimit = 262_144
     private static let stepLimit = 64
@@ -81,33 +86,47 @@ public struct Selection {
             case .wanted?: out.append(record)
             case .unwanted?: break
             case .waiting(var steps)?:
+                if steps.count >= Self.stepLimit {
+                    dropped += 1
+                    return
+                }
                 known[step.conn] = nil
-                if steps.count < Self.stepLimit { steps.append(record) }
+                steps.append(record)
                 known[step.conn] = .waiting(steps)
+                waitingSteps += 1
             case nil:
-                makeRoom(step.observation.time, &out)
+                if step.from == .closed { return }
+                // Its earlier steps had to make room.
+                if step.from != .none {
+                    dropped += 1
+                    return
+                }
+                makeRoom()
                 waiting.append(step.conn)
                 known[step.conn] = .waiting([record])
+                waitingSteps += 1
             }
         case .handshake(let handshake):
             let wanted =
                 (outcomes.isEmpty || outcomes.contains(handshake.outcome))
                 && wants(handshake.netns, handshake.side, handshake.owner, handshake.local, handshake.remote)
-            if wanted {
-                if case .waiting(let steps)? = known[handshake.conn] { out.append(contentsOf: steps) }
-                out.append(record)
+            if case .waiting(let steps)? = known[handshake.conn] {
+                waitingSteps -= steps.count
+                if wanted { out.append(contentsOf: steps) }
             }
+            if wanted { out.append(record) }
             let over =
                 handshake.outcome != .mptcp && handshake.outcome != .fallback
                 && handshake.outcome != .tcp
-            known[handshake.conn] = over ? nil : wanted ? .wanted : .unwanted
+            known[handshake.conn] = nil
+            if !over { decide(handshake.conn, wanted) }
         case .connection(let connection):
             let outcome: Outcome = connection.state == .mptcp ? .mptcp : .fallback
             let wanted =
                 (outcomes.isEmpty || outcomes.contains(outcome))
                 && (side == nil || connection.side == side)
                 && wants(connection.netns, nil, connection.owner, connection.local, connection.remote)
-            known[connection.conn] = wanted ? .wanted : .unwanted
+            decide(connection.conn, wanted)
             if wanted { out.append(record) }
         case .close(let close):
             if case .wanted? = known.removeValue(forKey: close.conn) { out.append(record) }
@@ -129,30 +148,43 @@ public struct Selection {
         }
     }
 
+    /// Appends what is to be told of steps that had to make room; for the end of each look at what
+    /// came, and at `time`.
+    public mutating func tellLosses(at time: UInt64, to out: inout ContiguousArray<Record>) {
+        guard dropped > 0 else { return }
+        out.append(.lost(LostRecord(time: time, hook: .tracker, count: dropped, reason: .tableFull)))
+        dropped = 0
+    }
+
+    private mutating func decide(_ conn: UInt64, _ wanted: Bool) {
+        if known.count >= Self.knownLimit {
+            // Connections are numbered as they come: the younger half stays.
+            let ids = known.keys.sorted()
+            for conn in ids.prefix(ids.count / 2) { forget(conn) }
+        }
+        known[conn] = wanted ? .wanted : .unwanted
+    }
+
     /// The oldest that wait make room, and those whose end was never seen; steps that are dropped
     /// so are counted.
-    private mutating func makeRoom(_ time: UInt64, _ out: inout ContiguousArray<Record>) {
-        var dropped: UInt64 = 0
-        while waiting.count - firstWaiting >= Self.waitingLimit {
+    private mutating func makeRoom() {
+        while firstWaiting < waiting.count,
+            waiting.count - firstWaiting >= Self.waitingLimit || waitingSteps >= Self.waitingStepLimit
+        {
             let conn = waiting[firstWaiting]
             firstWaiting += 1
-            if case .waiting(let steps)? = known[conn] {
-                known[conn] = nil
-                dropped += UInt64(steps.count)
-            }
+            if case .waiting? = known[conn] { forget(conn) }
         }
         if firstWaiting > Self.waitingLimit {
             waiting.removeFirst(firstWaiting)
             firstWaiting = 0
         }
-        if dropped > 0 {
-            out.append(.lost(LostRecord(time: time, hook: .tracker, count: dropped, reason: .tableFull)))
-        }
-        if known.count > Self.knownLimit {
-            // Connections are numbered as they come: the younger half stays.
-            let ids = known.keys.sorted()
-            for conn in ids.prefix(ids.count / 2) { known[conn] = nil }
-        }
+    }
+
+    private mutating func forget(_ conn: UInt64) {
+        guard case .waiting(let steps)? = known.removeValue(forKey: conn) else { return }
+        waitingSteps -= steps.count
+        dropped += UInt64(steps.count)
     }
 
     private func wants(

@@ -170,28 +170,38 @@ public struct Tracker {
     }
 
     /// Time passes: handshakes that the kernel lets go without a word are decided.
-    /// - Parameter time: ns, CLOCK_MONOTONIC.
-    public mutating func advance(to time: UInt64) {
-        expire(.halfOpen, before: time < options.serverPatience ? 0 : time - options.serverPatience, time, [])
-        expire(
-            .connecting, before: time < options.clientPatience ? 0 : time - options.clientPatience, time, [])
+    /// - Parameters:
+    ///   - time: ns, CLOCK_MONOTONIC.
+    ///   - limit: how many are decided in this call; after a flood there may be very many.
+    /// - Returns: whether these were all.
+    @discardableResult
+    public mutating func advance(to time: UInt64, atMost limit: Int = .max) -> Bool {
+        func before(_ patience: UInt64) -> UInt64 { time < patience ? 0 : time - patience }
+        var left = limit
+        expire(.halfOpen, before: before(options.serverPatience), time, [], &left)
+        expire(.connecting, before: before(options.clientPatience), time, [], &left)
         reportEvictions(time)
+        return left > 0
     }
 
-    /// The trace ends: what is undecided stays so.
-    public mutating func finish(at time: UInt64) {
-        expire(.halfOpen, before: .max, time, .traceEnd)
-        expire(.connecting, before: .max, time, .traceEnd)
+    /// The trace ends: what is undecided stays so. In pieces like `advance(to:atMost:)`.
+    @discardableResult
+    public mutating func finish(at time: UInt64, atMost limit: Int = .max) -> Bool {
+        var left = limit
+        expire(.halfOpen, before: .max, time, .traceEnd, &left)
+        expire(.connecting, before: .max, time, .traceEnd, &left)
         reportEvictions(time)
+        return left > 0
     }
 
-    /// Decides every handshake of one kind that is older than `limit`.
+    /// Decides handshakes of one kind that are older than `limit`, the oldest first.
     private mutating func expire(
-        _ kind: Connection.Kind, before limit: UInt64, _ time: UInt64, _ facts: Facts
+        _ kind: Connection.Kind, before limit: UInt64, _ time: UInt64, _ facts: Facts, _ left: inout Int
     ) {
-        while true {
+        while left > 0 {
             let index = connections.oldest(kind)
             if index < 0 || connections[index].born >= limit { return }
+            left -= 1
             let connection = connections[index]
             // A socket made long ago that never connected: nothing to decide.
             if connection.state != .created, connection.state != .none {

@@ -9,6 +9,8 @@ final class EventReader: RingBufferReader {
     private(set) var delivered: UInt64 = 0
     /// Of these, such that are no event of this version.
     private(set) var malformed: UInt64 = 0
+    /// How many more it takes before it has enough.
+    var left = Int.max
     /// Who takes the observations.
     var take: (Observation) -> Void = { _ in }
     /// Who takes the bytes as well; nil: nobody.
@@ -17,9 +19,10 @@ final class EventReader: RingBufferReader {
     static let callback: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?, Int) -> Int32 = {
         context, data, size in
         guard let context else { return 0 }
-        Unmanaged<EventReader>.fromOpaque(context).takeUnretainedValue()
-            .record(UnsafeRawBufferPointer(start: data, count: size))
-        return 0
+        let reader = Unmanaged<EventReader>.fromOpaque(context).takeUnretainedValue()
+        reader.record(UnsafeRawBufferPointer(start: data, count: size))
+        reader.left -= 1
+        return reader.left > 0 ? 0 : EventReader.enough
     }
 
     private func record(_ bytes: UnsafeRawBufferPointer) {

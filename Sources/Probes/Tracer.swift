@@ -163,17 +163,26 @@ public struct Tracer: ~Copyable {
     /// Becomes readable when the buffer fills; it need not be waited for otherwise.
     public var descriptor: Int32 { ring.descriptor }
 
+    /// More events than the buffer holds at any one time.
+    public var bufferCapacity: Int { bufferSize / MemoryLayout<mps_event>.size }
+
     /// Takes what the buffer holds, in the kernel's order.
-    /// - Returns: how many events there were.
+    /// - Parameter limit: when events come faster than they are taken, it goes on up to here.
+    /// - Returns: how many events there were; `limit`: there may be more.
     @discardableResult
-    public func consume(_ take: @escaping (Observation) -> Void) throws(TracerError) -> Int {
+    public func consume(
+        atMost limit: Int, _ take: @escaping (Observation) -> Void
+    ) throws(TracerError) -> Int {
+        let before = reader.delivered
+        reader.left = limit
         reader.take = take
         defer { reader.take = { _ in } }
         do throws(BPFError) {
-            return try ring.consume()
+            try ring.consume()
         } catch {
             throw .notPossible("\(error)")
         }
+        return Int(reader.delivered - before)
     }
 
     /// Gives the bytes of every event to `tap` as well; they are valid during the call only.

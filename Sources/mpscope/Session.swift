@@ -14,6 +14,8 @@ import Probes
 final class Session {
     /// How long an event may wait in the buffer, in ms. Programs don't wake the reader: it looks.
     private static let pause: Int32 = 20
+    /// How many events, or timeouts, are taken before what they became is written.
+    private static let piece = 4096
 
     private let options: LiveOptions
     private let log: Logger
@@ -149,7 +151,7 @@ final class Session {
             throw Failure("\(error)", .unavailable)
         }
         let opening = takeSnapshot(of: found)
-        _ = try consume { born.append($0) }
+        _ = try consume(atMost: tracer.bufferCapacity) { born.append($0) }
         for problem in opening.problems { log.warning("\(problem)") }
         try outputs.begin(meta())
         tracker.begin(opening.snapshot, born: born)
@@ -197,10 +199,23 @@ final class Session {
         // is told by the event after it, one at its end by the next look.
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
-        _ = try consume { [unowned self] in take($0) }
-        tracker.advance(to: now)
+        try drain()
+        while !tracker.advance(to: now, atMost: Self.piece) { try deliver() }
         try deliver()
         try outputs.flush()
+    }
+
+    /// Takes what is in the buffer, and writes it piece by piece: at most one buffer full, however
+    /// fast more comes.
+    private func drain() throws {
+        var left = tracer.bufferCapacity
+        while left > 0 {
+            let limit = min(left, Self.piece)
+            let taken = try consume(atMost: limit) { [unowned self] in take($0) }
+            try deliver()
+            if taken < limit { return }
+            left -= taken
+        }
     }
 
     /// Stops the programs, drains, and writes the last line.
@@ -209,14 +224,14 @@ final class Session {
         // A program may still be running on another CPU: its event comes, or is counted.
         var totals = tracer.totals
         for _ in 0..<200 {
-            _ = try consume { [unowned self] in take($0) }
+            try drain()
             totals = tracer.totals
             if totals.events == totals.delivered + totals.lost { break }
             usleep(1000)
         }
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
-        tracker.finish(at: now)
+        while !tracker.finish(at: now, atMost: Self.piece) { try deliver() }
         try deliver()
         var summary = outputs.tally.summary(time: now, events: totals.events, delivered: totals.delivered)
         summary.lostTotal = totals.lost
@@ -242,9 +257,9 @@ final class Session {
         tracker.take(observation)
     }
 
-    private func consume(_ take: @escaping (Observation) -> Void) throws -> Int {
+    private func consume(atMost limit: Int, _ take: @escaping (Observation) -> Void) throws -> Int {
         do throws(TracerError) {
-            return try tracer.consume(take)
+            return try tracer.consume(atMost: limit, take)
         } catch {
             throw Failure("\(error)", .unavailable)
         }
@@ -259,6 +274,7 @@ final class Session {
         }
         for record in tracker.records { selection.pass(record, to: &passed) }
         tracker.records.removeAll(keepingCapacity: true)
+        selection.tellLosses(at: KernelClock.monotonic(), to: &passed)
         for record in passed { try write(record) }
         passed.removeAll(keepingCapacity: true)
     }
