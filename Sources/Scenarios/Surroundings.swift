@@ -50,7 +50,13 @@ final class Surroundings {
 
             """
         for rule in rules { input += "add rule inet \(Self.table) \(hook) \(rule)\n" }
-        try tool(side, "nft", ["-f", "-"], input: input)
+        do throws(ScenarioError) {
+            try tool(side, "nft", ["-f", "-"], input: input)
+        } catch .tool(_, let status, let output) {
+            throw .tool(
+                command: "nft add rule \(rules.joined(separator: ", "))", status: status,
+                output: "\(output) (does this kernel's nf_tables have exthdr, payload and reject?)")
+        }
     }
 
     func unfilter(_ side: Side) throws(ScenarioError) {
