@@ -61,7 +61,9 @@ final class Surroundings {
 
     func unfilter(_ side: Side) throws(ScenarioError) {
         guard filtered[side] else { return }
-        try tool(side, "nft", ["delete", "table", "inet", Self.table])
+        // The first makes it no error that there is none.
+        let input = "add table inet \(Self.table)\ndelete table inet \(Self.table)\n"
+        try tool(side, "nft", ["-f", "-"], input: input)
         filtered[side] = false
     }
 
@@ -105,8 +107,8 @@ final class Surroundings {
         func attempt(_ body: () throws(ScenarioError) -> Void) {
             do throws(ScenarioError) { try body() } catch { failure = failure ?? error }
         }
-        attempt { () throws(ScenarioError) in try unfilter() }
         for side in Side.allCases {
+            attempt { () throws(ScenarioError) in try unfilter(side) }
             if endpoints {
                 attempt { () throws(ScenarioError) in try tool(side, "ip", ["mptcp", "endpoint", "flush"]) }
             }
