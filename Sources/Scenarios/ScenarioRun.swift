@@ -255,7 +255,15 @@ private final class ScenarioCast {
 
     private func hear(_ name: String, _ answer: String) throws(ScenarioError) {
         let puppet = try puppet(name)
-        let said = try puppet.hear(interruptedBy: interruptedBy)
+        let said: String
+        do throws(ScenarioError) {
+            said = try puppet.hear(interruptedBy: interruptedBy)
+        } catch .deadline(_, _, let seconds, let diagnostics) {
+            let counted = "client: \(try counted(.client)); server: \(try counted(.server))"
+            throw .deadline(
+                awaited: "\(answer)\" to \"\(puppet.command)", from: "scenario \(scenario.name): \(name)",
+                seconds: seconds, diagnostics: diagnostics + " counted: \(counted)")
+        }
         guard said == answer || said.hasPrefix("\(answer) ") else {
             throw .actor(
                 role: "scenario \(scenario.name): \(name)", awaited: "\(answer)\" to \"\(puppet.command)",
