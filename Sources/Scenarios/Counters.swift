@@ -11,7 +11,8 @@ public struct Counters: Sendable, Hashable {
     public static let compared: Set<String> = [
         "MPCapableSYNTX", "MPCapableSYNRX", "MPCapableSYNACKRX", "MPCapableACKRX",
         "MPCapableFallbackACK", "MPCapableFallbackSYNACK", "MPCapableSYNTXDrop",
-        "MPCapableSYNTXDisabled", "MPCapableEndpAttempt", "MPCapableDataFallback", "Blackhole",
+        "MPCapableSYNTXDisabled", "MPCapableEndpAttempt", "MPFallbackTokenInit", "MPCapableDataFallback",
+        "Blackhole",
         "MPJoinSynTx", "MPJoinSynRx", "MPJoinSynAckRx", "MPJoinAckRx", "MPJoinRejected",
         "MPJoinNoTokenFound", "MPJoinSynAckHMacFailure", "MPJoinAckHMacFailure",
         "MPJoinSynBackupRx", "MPJoinSynAckBackupRx",

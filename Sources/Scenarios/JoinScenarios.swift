@@ -5,7 +5,7 @@ import Handshake
 extension Scenario {
     /// Further subflows: MP_JOIN, and the addresses that the ends tell each other.
     static let joins: [Scenario] = [
-        joinByClient, joinByServer, joinOverLimit, joinNobodyListens, joinSynackStripped,
+        joinByClient, joinByServerIPv6, joinByServer, joinOverLimit, joinNobodyListens, joinSynackStripped,
         joinThirdAckStripped, joinSynStripped, joinUnanswered, joinUnknownToken, joinWrongAck,
         joinWrongSynack, joinBackupByClient, joinBackupByServer, joinThreeSubflows, joinIPv6,
         joinAfterFirstIsGone, joinAnnouncedPort, joinOtherPort, removedByClient, removedByServer, forgedToken,
@@ -14,7 +14,7 @@ extension Scenario {
 
     /// What both ends see of one MPTCP connection over IPv4, and this beside it.
     private static func connected(
-        client: [ExpectedJoin], _ clientCounters: [String: UInt64],
+        family: UInt8 = 4, client: [ExpectedJoin], _ clientCounters: [String: UInt64],
         clientAddresses: [ExpectedAddress] = [],
         server: [ExpectedJoin] = [], _ serverCounters: [String: UInt64] = [:],
         serverAddresses: [ExpectedAddress] = []
@@ -24,7 +24,7 @@ extension Scenario {
             server: ["MPCapableSYNRX": UInt64(1), "MPCapableACKRX": 1])
         counters.client.merge(clientCounters) { $1 }
         counters.server.merge(serverCounters) { $1 }
-        let handshake = ExpectedHandshake(.mptcp, family: 4)
+        let handshake = ExpectedHandshake(.mptcp, family: family)
         return Sides(
             client: Expectation(
                 [handshake], joins: client, addresses: clientAddresses, Counters(counters.client)),
@@ -45,6 +45,22 @@ extension Scenario {
         expected: connected(
             client: [ExpectedJoin(.joined, backup: false)], ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1],
             server: [ExpectedJoin(.joined, backup: false)], ["MPJoinSynRx": 1, "MPJoinAckRx": 1]))
+
+    private static let joinByServerIPv6 = Scenario(
+        name: "join-by-server-ipv6", summary: "a second subflow, all over IPv6", port: 7742,
+        server: ServerPlan(transport: .mptcp, family: .ipv6),
+        client: ClientPlan(transport: .mptcp, target: .serverIPv6),
+        script: [
+            .endpoint(.server, "$server6b", "signal"), .limits(.client, subflows: 2, accepted: 1),
+            .listen, .connect, .await(.server, "MPJoinAckRx", 1), .exchange(1000), .open, .close,
+        ],
+        expected: connected(
+            family: 6, client: [ExpectedJoin(.joined, family: 6, backup: false)],
+            ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1, "AddAddr": 1],
+            clientAddresses: [ExpectedAddress(.received)],
+            server: [ExpectedJoin(.joined, family: 6, backup: false)],
+            ["MPJoinSynRx": 1, "MPJoinAckRx": 1, "AddAddrTx": 1],
+            serverAddresses: [ExpectedAddress(.announced)]))
 
     /// The server announces a second address and the client joins to it.
     private static let joinByServer = Scenario(
@@ -288,11 +304,11 @@ extension Scenario {
         name: "join-other-port", summary: "a join reaches a listener that was not announced for it",
         port: 7737, server: mptcpServer,
         script: [
-            .start("other", .server), .ask("other", "listen other 0.0.0.0 7798 1"),
+            .listen, .start("other", .server), .ask("other", "listen other 0.0.0.0 7798 1"),
             .filter(
                 .server, ["tcp dport $port tcp flags & (syn | ack) == syn \(Rule.join) tcp dport set 7798"]),
             .filterSent(.server, ["tcp sport 7798 tcp sport set $port"]),
-            .endpoint(.client, "$client4b", "subflow"), .listen, .connect,
+            .endpoint(.client, "$client4b", "subflow"), .connect,
             .await(.server, "MismatchPortSynRx", 1), Act.joinIsOver, .exchange(1000), .open, .close,
         ],
         expected: connected(

@@ -167,8 +167,10 @@ private final class ScenarioCast {
 
         case .await(let side, let counter, let count):
             try wait("\(counter) \(count) at the \(side.rawValue)") { () throws(ScenarioError) -> String? in
-                let counted = try self.ends[side].namespace.inside(Counters.ofThisThread) - self.before[side]
-                return counted[counter] >= count ? nil : "counted: \(counted)"
+                let counted = try self.counted(side)
+                if counted[counter] >= count { return nil }
+                let other = side == .client ? Side.server : .client
+                return "counted: \(counted); at the \(other.rawValue): \(try self.counted(other))"
             }
         case .sockets(let side, let filter, let count):
             let words = ["-tanHO"] + Self.words(expand(filter))
@@ -183,6 +185,11 @@ private final class ScenarioCast {
     func finish() throws(ScenarioError) {
         for name in puppets.keys.sorted() { try puppet(name).finish() }
         puppets = [:]
+    }
+
+    /// Since the scenario began.
+    private func counted(_ side: Side) throws(ScenarioError) -> Counters {
+        try ends[side].namespace.inside(Counters.ofThisThread) - before[side]
     }
 
     private static func words(_ text: String) -> [String] { text.split(separator: " ").map(String.init) }
@@ -248,7 +255,15 @@ private final class ScenarioCast {
 
     private func hear(_ name: String, _ answer: String) throws(ScenarioError) {
         let puppet = try puppet(name)
-        let said = try puppet.hear(interruptedBy: interruptedBy)
+        let said: String
+        do throws(ScenarioError) {
+            said = try puppet.hear(interruptedBy: interruptedBy)
+        } catch .deadline(_, _, let seconds, let diagnostics) {
+            let counted = "client: \(try counted(.client)); server: \(try counted(.server))"
+            throw .deadline(
+                awaited: "\(answer)\" to \"\(puppet.command)", from: "scenario \(scenario.name): \(name)",
+                seconds: seconds, diagnostics: diagnostics + " counted: \(counted)")
+        }
         guard said == answer || said.hasPrefix("\(answer) ") else {
             throw .actor(
                 role: "scenario \(scenario.name): \(name)", awaited: "\(answer)\" to \"\(puppet.command)",

@@ -50,12 +50,20 @@ final class Surroundings {
 
             """
         for rule in rules { input += "add rule inet \(Self.table) \(hook) \(rule)\n" }
-        try tool(side, "nft", ["-f", "-"], input: input)
+        do throws(ScenarioError) {
+            try tool(side, "nft", ["-f", "-"], input: input)
+        } catch .tool(_, let status, let output) {
+            throw .tool(
+                command: "nft add rule \(rules.joined(separator: ", "))", status: status,
+                output: "\(output) (does this kernel's nf_tables have exthdr, payload and reject?)")
+        }
     }
 
     func unfilter(_ side: Side) throws(ScenarioError) {
         guard filtered[side] else { return }
-        try tool(side, "nft", ["delete", "table", "inet", Self.table])
+        // The first makes it no error that there is none.
+        let input = "add table inet \(Self.table)\ndelete table inet \(Self.table)\n"
+        try tool(side, "nft", ["-f", "-"], input: input)
         filtered[side] = false
     }
 
@@ -99,8 +107,8 @@ final class Surroundings {
         func attempt(_ body: () throws(ScenarioError) -> Void) {
             do throws(ScenarioError) { try body() } catch { failure = failure ?? error }
         }
-        attempt { () throws(ScenarioError) in try unfilter() }
         for side in Side.allCases {
+            attempt { () throws(ScenarioError) in try unfilter(side) }
             if endpoints {
                 attempt { () throws(ScenarioError) in try tool(side, "ip", ["mptcp", "endpoint", "flush"]) }
             }

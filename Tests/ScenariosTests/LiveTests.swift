@@ -139,6 +139,36 @@ extension Scenario: CustomTestStringConvertible {
         #expect(Leftover.isGone(janitor))
     }
 
+    /// A script that fails half-way leaves nothing behind either.
+    @Test func aScriptThatFailsIsUndone() throws {
+        let scenario = Scenario(
+            name: "fails", summary: "", port: 7999,
+            script: [
+                .set(.client, "net/mptcp/checksum_enabled", "1"),
+                .set(.server, "net/ipv4/tcp_syncookies", "2"),
+                .filter(.server, [Rule.stripSyn]), .filterSent(.client, [Rule.dropSyn]),
+                .endpoint(.client, "$client4b", "subflow"), .limits(.server, subflows: 1, accepted: 1),
+                .start("client", .client), .ask("client", "socket c 4"), .ask("client", "juggle c"),
+            ],
+            expected: Sides(client: Scenarios.Expectation(), server: Scenarios.Expectation()))
+        let stage = try Stage(executable: try ActorProgram.path())
+        let before = try StageState(stage)
+        let words = failure { _ = try scenario.run(on: stage) }
+        #expect(words.contains("what is \"juggle\"?"), "\(words)")
+        let changed = try StageState(stage).differences(from: before)
+        #expect(changed == [])
+    }
+
+    @Test func rulesThatNftRefusesAreQuoted() throws {
+        let scenario = Scenario(
+            name: "fails", summary: "", port: 7999, script: [.filter(.server, ["tcp option nonsense drop"])],
+            expected: Sides(client: Scenarios.Expectation(), server: Scenarios.Expectation()))
+        let stage = try Stage(executable: try ActorProgram.path())
+        let words = failure { _ = try scenario.run(on: stage) }
+        #expect(words.contains("nft add rule tcp option nonsense drop"), "\(words)")
+        #expect(words.contains("syntax error"), "\(words)")
+    }
+
     @Test func aStageEndsByItself() throws {
         var names: [String] = []
         var janitor: Int32 = 0

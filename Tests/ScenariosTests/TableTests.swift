@@ -27,6 +27,50 @@ struct TableTests {
         }
     }
 
+    /// What is to be seen of joins and addresses, in the words of the kernel's counters.
+    @Test(arguments: Scenario.all) func recordsAgreeWithCounters(_ scenario: Scenario) {
+        let (client, server) = (scenario.expected.client, scenario.expected.server)
+        func handshakes(_ end: Scenarios.Expectation, _ test: (ExpectedHandshake) -> Bool) -> UInt64 {
+            UInt64(end.handshakes.filter(test).map(\.count).reduce(0, +))
+        }
+        func joins(_ end: Scenarios.Expectation, _ test: (ExpectedJoin) -> Bool) -> UInt64 {
+            UInt64(end.joins.filter(test).map(\.count).reduce(0, +))
+        }
+        let asked = handshakes(client) { $0.reason != .blackhole }
+        #expect(client.counters["MPCapableSYNTX"] == asked)
+        #expect(client.counters["MPCapableSYNTXDisabled"] == handshakes(client) { $0.reason == .blackhole })
+        #expect(
+            client.counters["MPCapableSYNACKRX"]
+                == handshakes(client) { [.mptcp, .reset].contains($0.outcome) })
+        #expect(client.counters["MPJoinSynTx"] == joins(client) { _ in true })
+        #expect(server.counters["MPJoinSynRx"] == joins(server) { _ in true })
+        #expect(server.counters["MPJoinAckRx"] == joins(server) { $0.outcome == .joined })
+        for (counter, reason) in [
+            ("MPJoinRejected", Reason.mpJoinRejected), ("MPJoinNoTokenFound", .mpJoinNoTokenFound),
+            ("MPJoinAckHMacFailure", .mpJoinAckHMacFailure),
+        ] {
+            #expect(server.counters[counter] == joins(server) { $0.reason == reason })
+        }
+        for end in [client, server] {
+            for (counter, change) in [
+                ("AddAddrTx", AddressChange.announced), ("AddAddr", .received), ("RmAddr", .removed),
+            ] {
+                let seen = end.addresses.filter { $0.change == change }.map(\.count).reduce(0, +)
+                #expect(end.counters[counter] == UInt64(seen))
+            }
+            #expect(end.joins.allSatisfy { ($0.reason == nil) == ($0.outcome == .joined) })
+            #expect(Set(end.counters.values.keys).isSubset(of: Counters.compared))
+        }
+    }
+
+    /// Every script lets its caller look once.
+    @Test func everyScriptIsOpenOnce() {
+        for scenario in Scenario.all {
+            let open = scenario.script.filter { if case .open = $0 { true } else { false } }
+            #expect(open.count == 1, "\(scenario.name)")
+        }
+    }
+
     @Test func toolsAreCaptured() throws {
         let output = try Tool.run("sh", ["-c", "cat; echo oops >&2; exit 3"], input: "heard\n")
         #expect(output.standardOutput == "heard\n")
