@@ -45,6 +45,8 @@ struct Connection {
     /// ns; 0: not seen.
     var synTime: UInt64 = 0
     var synackTime: UInt64 = 0
+    /// ns after `born` at which the kernel lets a half-open handshake go; nil: not known.
+    var patience: UInt64?
     /// When it was first heard of, or began to connect; the order of its list.
     var born: UInt64 = 0
     var synRetransmits: UInt8 = 0
@@ -99,6 +101,17 @@ struct Connections {
     }
 
     private(set) var count = 0
+
+    /// The half-open handshakes at a listener.
+    func halfOpen(at listener: UInt64) -> [Int32] {
+        var found: [Int32] = []
+        var index = oldest(.halfOpen)
+        while index >= 0 {
+            if self[index].listener == listener { found.append(index) }
+            index = self[index].next
+        }
+        return found
+    }
 
     /// -1: there is none.
     func oldest(_ kind: Connection.Kind) -> Int32 { lists[kind.rawValue].first }

@@ -99,6 +99,8 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let md5 = Facts(rawValue: 1 << 31)
     /// The listener of a half-open handshake is gone.
     public static let listenerGone = Facts(rawValue: 1 << 33)
+    /// The subflow that is gone had been established as TCP.
+    public static let wasEstablished = Facts(rawValue: 1 << 34)
     /// The peer's MP_FAIL had come.
     public static let mpFail = Facts(rawValue: 1 << 32)
 

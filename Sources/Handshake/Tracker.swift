@@ -15,9 +15,9 @@ public struct Tracker {
         public var capacity = 131_072
         /// How many listeners are kept.
         public var listenerCapacity = 16_384
-        /// ns after which the kernel has given up a half-open handshake of a server:
-        /// tcp_synack_retries = 5 means 63 s.
-        public var serverPatience: UInt64 = 70_000_000_000
+        /// ns after which the kernel gives up a half-open handshake of a server, where its
+        /// namespace's tcp_synack_retries is not known; 5 means 63 s.
+        public var serverPatience: UInt64 = 63_000_000_000
         /// ns after which a client's handshake whose end was not seen is let go;
         /// tcp_syn_retries = 6 means 127 s.
         public var clientPatience: UInt64 = 300_000_000_000
@@ -178,7 +178,7 @@ public struct Tracker {
     public mutating func advance(to time: UInt64, atMost limit: Int = .max) -> Bool {
         func before(_ patience: UInt64) -> UInt64 { time < patience ? 0 : time - patience }
         var left = limit
-        expire(.halfOpen, before: before(options.serverPatience), time, [], &left)
+        expireHalfOpen(time, [], &left)
         expire(.connecting, before: before(options.clientPatience), time, [], &left)
         reportEvictions(time)
         return left > 0
@@ -188,10 +188,35 @@ public struct Tracker {
     @discardableResult
     public mutating func finish(at time: UInt64, atMost limit: Int = .max) -> Bool {
         var left = limit
-        expire(.halfOpen, before: .max, time, .traceEnd, &left)
+        expireHalfOpen(time, .traceEnd, &left)
         expire(.connecting, before: .max, time, .traceEnd, &left)
         reportEvictions(time)
         return left > 0
+    }
+
+    /// Decides half-open handshakes that the kernel has let go, the oldest first; at the end of the
+    /// trace, all of them. Its timers may be an eighth late (their wheel is coarse).
+    private mutating func expireHalfOpen(_ time: UInt64, _ facts: Facts, _ left: inout Int) {
+        while left > 0 {
+            let index = connections.oldest(.halfOpen)
+            if index < 0 { return }
+            let patience = patience(index)
+            if !facts.contains(.traceEnd), time < connections[index].born &+ patience &+ patience / 8 {
+                return
+            }
+            // It may have been gone before the trace ended.
+            decideByTime(index, time, isOver(index, time) ? [] : facts)
+            left -= 1
+        }
+    }
+
+    private func patience(_ index: Int32) -> UInt64 {
+        connections[index].patience ?? options.serverPatience
+    }
+
+    /// Whether the kernel has let a half-open handshake go by then.
+    func isOver(_ index: Int32, _ time: UInt64) -> Bool {
+        time >= connections[index].born &+ patience(index)
     }
 
     /// Decides handshakes of one kind that are older than `limit`, the oldest first.
@@ -202,16 +227,20 @@ public struct Tracker {
             let index = connections.oldest(kind)
             if index < 0 || connections[index].born >= limit { return }
             left -= 1
-            let connection = connections[index]
-            // A socket made long ago that never connected: nothing to decide.
-            if connection.state != .created, connection.state != .none {
-                var observation = Observation(time: time, step: .timer, hook: .clock, side: connection.side)
-                observation.netns = connection.netns
-                observation.facts = facts
-                apply(observation, to: index)
-            }
-            if connections[index].serial == connection.serial { connections.remove(index) }
+            decideByTime(index, time, facts)
         }
+    }
+
+    mutating func decideByTime(_ index: Int32, _ time: UInt64, _ facts: Facts) {
+        let connection = connections[index]
+        // A socket made long ago that never connected: nothing to decide.
+        if connection.state != .created, connection.state != .none {
+            var observation = Observation(time: time, step: .timer, hook: .clock, side: connection.side)
+            observation.netns = connection.netns
+            observation.facts = facts
+            apply(observation, to: index)
+        }
+        if connections[index].serial == connection.serial { connections.remove(index) }
     }
 
     private mutating func reportEvictions(_ time: UInt64) {

@@ -37,6 +37,20 @@ extension Tracker {
 
     mutating func listenerClosed(_ observation: Observation) {
         guard let listener = listeners.find(observation) else { return }
+        // Its half-open handshakes go with it, without a word.
+        for index in connections.halfOpen(at: listener.id) {
+            if isOver(index, observation.time) {
+                decideByTime(index, observation.time, [])
+                continue
+            }
+            var gone = Observation(time: observation.time, step: .closed, hook: observation.hook)
+            gone.side = .server
+            gone.cpu = observation.cpu
+            gone.netns = observation.netns
+            gone.facts = [.listenerGone]
+            apply(gone, to: index)
+            if connections[index].state == .closed { connections.remove(index) }
+        }
         listeners.remove(listener.id)
         write(listener, .closed, observation.time)
     }

@@ -97,6 +97,11 @@ extension Tracker {
                 connections[index].synRetransmits += 1
             }
             connections[index].retransmitsKnown = true
+            // 1 s, 2 s, 4 s … for each time that a SYN-ACK may be sent (tcp_reqsk_timer_handler).
+            if observation.hook == .skbIngress {
+                connections[index].patience =
+                    ((2 as UInt64) << min(UInt64(observation.retransmits), 6) - 1) * 1_000_000_000
+            }
         case .synackSent, .synackReceived, .joinSynackSent, .joinSynackReceived:
             if connections[index].synackTime == 0 { connections[index].synackTime = observation.time }
         default: break

@@ -181,6 +181,10 @@ extension TransitionTable {
             clientOpen, .reset, to: .reset,
             "(no line) | tcp_reset"),
         .init(
+            [.reset, .synackReceived, .synackReceivedPlain, .tcpEstablished], .closed,
+            [.mptcpSocket, .wasEstablished], unless: [.msk], to: nil,
+            "(no line) | tcp_done: the msk has yet to say how the handshake ended"),
+        .init(
             clientOpen + [.reset], .closed, [.refused], to: .closed, .decide(.refused, .rstToSyn),
             "(no line) | tcp_reset: ECONNREFUSED in SYN_SENT"),
         .init(

@@ -36,7 +36,9 @@ public struct KernelCounter: Sendable {
         KernelCounter("MPCapableACKRX", Term("handshake", ["side": "server", "outcome": "mptcp"])),
         KernelCounter("MPCapableFallbackACK", Term("handshake", ["reason": "ack_without_mptcp"])),
         KernelCounter("MPCapableFallbackSYNACK", Term("handshake", ["reason": "synack_without_mptcp"])),
-        KernelCounter("MPCapableSYNTXDrop", Term("handshake", ["reason": "syn_with_mptcp_dropped"])),
+        KernelCounter(
+            "MPCapableSYNTXDrop", Term("handshake", ["reason": "syn_with_mptcp_dropped"]),
+            Term("handshake", ["reason": "no_synack"])),
         KernelCounter("MPCapableSYNTXDisabled", Term("handshake", ["reason": "blackhole"])),
         KernelCounter("MPCapableEndpAttempt", Term("handshake", ["reason": "mp_capable_endp_attempt"])),
         KernelCounter("Blackhole", Term("handshake", ["reason": "syn_with_mptcp_dropped"])),

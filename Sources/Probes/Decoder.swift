@@ -214,6 +214,10 @@ public enum Decoder {
         if has(MPS_F_FULL) { facts.insert(.fullyEstablished) }
         if event.kind == UInt8(MPS_RESET_OUT.rawValue) { facts.insert(.sentByUs) }
         if event.kind == UInt8(MPS_RESET_IN.rawValue), has(MPS_F_PACKET) { facts.insert(.halfOpen) }
+        // TCP_SYN_SENT and TCP_SYN_RECV are 2 and 3.
+        if event.kind == UInt8(MPS_SUBFLOW_CLOSED.rawValue), event.old_state != 2, event.old_state != 3 {
+            facts.insert(.wasEstablished)
+        }
         // On a socket that is reset by this end, the reason is this end's own.
         if has(MPS_F_RESET_REASON), step == .reset {
             switch event.reset_reason {
