@@ -177,6 +177,13 @@ struct Connections {
 
     var isFull: Bool { count >= capacity }
 
+    /// The most memory, in bytes, that a store of this capacity ever needs: as an array or table
+    /// doubles, the old one is there beside the new.
+    static func worstCase(_ capacity: Int) -> Int {
+        (capacity * (MemoryLayout<Connection>.stride + MemoryLayout<Int32>.stride)
+            + 5 * PointerTable.worstCase(capacity)) * 3 / 2
+    }
+
     mutating func setSubflow(_ index: Int32, _ pointer: UInt64) {
         if pointer == slots[Int(index)].ssk { return }
         if slots[Int(index)].ssk != 0 { bySubflow[slots[Int(index)].ssk] = nil }

@@ -19,6 +19,11 @@ struct PointerTable {
         mask = size - 1
     }
 
+    /// Bytes with so many entries, at most.
+    static func worstCase(_ count: Int) -> Int {
+        4 * count * (MemoryLayout<UInt64>.stride + MemoryLayout<Int32>.stride)
+    }
+
     private func home(_ key: UInt64) -> Int {
         // Kernel pointers differ in their middle bits: take the high half of a product.
         Int(truncatingIfNeeded: (key &* 0x9e37_79b9_7f4a_7c15) >> 32) & mask

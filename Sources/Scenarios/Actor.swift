@@ -21,6 +21,7 @@ public enum Actor {
             case "client": try ClientActor.run(try prepare("mp-client", rest), &parent)
             case "puppet": try PuppetActor.run(try prepare("mp-puppet", rest), &parent)
             case "churn": try ChurnActor.run(try prepare("mp-churn", rest), &parent)
+            case "flood": try FloodActor.run(try prepare("mp-flood", rest), &parent)
             case "stage": try StageActor.run(&parent)
             case "janitor": JanitorActor.run(names: rest, &parent)
             default: return usage()
@@ -56,7 +57,7 @@ public enum Actor {
     private static func usage() -> Int32 {
         ParentLink.complain(
             """
-            usage: \(word) server|client|puppet|churn|stage|janitor …
+            usage: \(word) server|client|puppet|churn|flood|stage|janitor …
               churn --count N [--netns NAME | --new-netns 1] [--protocol mptcp|tcp] [--family 4|6]
                     [--concurrency C] [--bytes 0|1] [--port P] [--wait 1] [--hold 1]
             """)

@@ -186,8 +186,9 @@ extension Scenario {
         ],
         expected: Sides(
             client: Expectation(
-                // The RST is there before connect() returns: ECONNRESET.
-                [ExpectedHandshake(.reset, .rstInHandshake, family: 4)],
+                // The RST comes before connect() returns ECONNRESET, but after the SYN-ACK was taken.
+                [ExpectedHandshake(.mptcp, family: 4)],
+                fallbacks: [ExpectedFallback(.mpCapableDataFallback)],
                 ["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1, "MPCapableDataFallback": 1]),
             server: Expectation(
                 [ExpectedHandshake(.reset, .rstInHandshake, family: 4)], Counters(synReceived: 1))))

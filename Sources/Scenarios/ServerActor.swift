@@ -10,8 +10,9 @@ enum ServerActor {
         let family = options["family"] ?? "4"
         let address = try SocketAddress(
             options["address"] ?? (family == "4" ? "0.0.0.0" : "::"), port: try options.port())
+        let backlog = try options.number("backlog") ?? wanted + 1
         let listener = try ActorSocket.listener(
-            address, try options.protocolNumber(), dual: family == "6+4", backlog: CInt(clamping: wanted + 1))
+            address, try options.protocolNumber(), dual: family == "6+4", backlog: CInt(clamping: backlog))
         try parent.say("ready \(SocketAddress.localPort(of: listener))")
 
         var connections: [CInt] = []

@@ -45,6 +45,11 @@ struct SocketAddress {
         }
     }
 
+    /// An IPv4 address as a number.
+    var ipv4: UInt32 {
+        withUnsafeBytes(of: storage) { UInt32(bigEndian: $0.load(fromByteOffset: 4, as: UInt32.self)) }
+    }
+
     /// The port a socket is bound to.
     static func localPort(of socket: CInt) throws(ScenarioError) -> UInt16 {
         var storage = sockaddr_storage()

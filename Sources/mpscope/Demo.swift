@@ -14,7 +14,7 @@ struct Demo: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make real MPTCP traffic in network namespaces and trace it.",
         discussion: """
-            Runs every scenario, shows each handshake as a ladder, and ends with a table of what was \
+            Runs the short ones of its scenarios (or those named), shows each handshake as a ladder, and ends with a table of what was \
             expected and what was seen. Exit status 0 only if all match. Needs root; leaves nothing \
             behind.
             """)
@@ -42,7 +42,9 @@ struct Demo: ParsableCommand {
 
     func run() throws {
         if list {
-            let lines = Scenario.all.map { "\(Self.padded($0.name, 22))\($0.summary)\n" }
+            let lines = Scenario.all.map {
+                "\(Self.padded($0.name, 31))\($0.inDemo ? "" : "(not shown unless named) ")\($0.summary)\n"
+            }
             return try Print.standardOutput(lines.joined())
         }
         var arguments = ["--steps"]
@@ -70,7 +72,9 @@ struct Demo: ParsableCommand {
         show.recordings = record
         throw try show.run(
             Scenario.all.indices.filter {
-                scenario.isEmpty || scenario.contains(Scenario.all[$0].name)
+                // What the unit tests replay is all that there is.
+                scenario.isEmpty
+                    ? record != nil || Scenario.all[$0].inDemo : scenario.contains(Scenario.all[$0].name)
             })
     }
 
@@ -88,7 +92,7 @@ private final class DemoRun {
     private let json: Bool
     /// A directory for the bytes of each scenario's events; what the unit tests replay.
     var recordings: String?
-    private var seen: [HandshakeRecord] = []
+    private var seen: [UInt32: [String: Int]] = [:]
     private var rows: [Row] = []
 
     private struct Row {
@@ -108,7 +112,8 @@ private final class DemoRun {
                 NetworkNamespace(inode: $0.inode, name: $0.name, path: "/run/netns/\($0.name)")
             })
         session.observer = { [unowned self] record in
-            if case .handshake(let handshake) = record { seen.append(handshake) }
+            guard let (netns, words) = Self.words(record) else { return }
+            seen[netns, default: [:]][words, default: 0] += 1
         }
     }
 
@@ -161,13 +166,10 @@ private final class DemoRun {
             }
         }
         let expected = Sides(
-            client: Self.words(scenario.expected.client.handshakes.map { ($0.outcome, $0.reason, $0.count) }),
-            server: Self.words(scenario.expected.server.handshakes.map { ($0.outcome, $0.reason, $0.count) }))
+            client: Self.words(scenario.expected.client), server: Self.words(scenario.expected.server))
         let found = Sides(
-            client: Self.words(
-                seen.filter { $0.netns == ends.client.inode }.map { ($0.outcome, $0.reason, 1) }),
-            server: Self.words(
-                seen.filter { $0.netns == ends.server.inode }.map { ($0.outcome, $0.reason, 1) }))
+            client: Self.words(seen[ends.client.inode] ?? [:]),
+            server: Self.words(seen[ends.server.inode] ?? [:]))
         for side in Side.allCases {
             rows.append(
                 Row(
@@ -177,14 +179,40 @@ private final class DemoRun {
         }
     }
 
-    /// Handshakes in words: `10 × mptcp`, `fallback listener_is_tcp`, `none`.
-    private static func words(_ handshakes: [(Outcome, Reason?, Int)]) -> String {
-        var counts: [String: Int] = [:]
-        for (outcome, reason, count) in handshakes {
-            counts[outcome.rawValue + (reason.map { " " + $0.rawValue } ?? ""), default: 0] += count
+    /// A record that the table counts, in words, and where it was.
+    private static func words(_ record: Record) -> (netns: UInt32, words: String)? {
+        switch record {
+        case .handshake(let it): (it.netns, words(it.outcome.rawValue, it.reason))
+        case .join(let it): (it.netns, words("join " + it.outcome.rawValue, it.reason))
+        case .fallback(let it): (it.netns, words("then fallback", it.reason))
+        case .address(let it) where it.netns != 0: (it.netns, "address " + it.change.rawValue)
+        default: nil
         }
+    }
+
+    private static func words(_ outcome: String, _ reason: Reason?) -> String {
+        outcome + (reason.map { " " + $0.rawValue } ?? "")
+    }
+
+    private static func words(_ expected: Expectation) -> String {
+        var counts: [String: Int] = [:]
+        for it in expected.handshakes { counts[words(it.outcome.rawValue, it.reason), default: 0] += it.count }
+        for it in expected.joins {
+            counts[words("join " + it.outcome.rawValue, it.reason), default: 0] += it.count
+        }
+        for it in expected.fallbacks { counts[words("then fallback", it.reason), default: 0] += it.count }
+        for it in expected.addresses { counts["address " + it.change.rawValue, default: 0] += it.count }
+        return words(counts)
+    }
+
+    /// Such as `10 × mptcp, join joined`, or `none`; handshakes first.
+    private static func words(_ counts: [String: Int]) -> String {
         if counts.isEmpty { return "none" }
-        return counts.sorted { $0.key < $1.key }
+        let later = ["join ", "then ", "address "]
+        func place(_ words: String) -> Int {
+            later.firstIndex { words.hasPrefix($0) }.map { $0 + 1 } ?? 0
+        }
+        return counts.sorted { (place($0.key), $0.key) < (place($1.key), $1.key) }
             .map { $0.value == 1 ? $0.key : "\($0.value) × \($0.key)" }.joined(separator: ", ")
     }
 

@@ -92,24 +92,26 @@ struct Cast: ~Copyable {
 /// Actors by themselves.
 enum Actors {
     static func server(
-        _ end: Stage.End, port: Int, transport: String = "mptcp", family: String = "4", connections: Int = 1
+        _ end: Stage.End, port: Int, transport: String = "mptcp", family: String = "4",
+        connections: Int = 1, backlog: Int? = nil
     ) throws -> ActorProcess {
         try ActorProcess(
             role: "server", executable: try Program.path(),
             arguments: Actor.arguments([
                 "netns": end.namespace.name, "protocol": transport, "family": family,
                 "port": "\(port)", "connections": "\(connections)",
+                "backlog": "\(backlog ?? connections + 1)",
             ]))
     }
 
     static func client(
-        _ end: Stage.End, to address: String, port: Int, transport: String = "mptcp"
+        _ end: Stage.End, to address: String, port: Int, transport: String = "mptcp", connections: Int = 1
     ) throws -> ActorProcess {
         try ActorProcess(
             role: "client", executable: try Program.path(),
             arguments: Actor.arguments([
                 "netns": end.namespace.name, "protocol": transport, "address": address,
-                "port": "\(port)", "connections": "1", "connect": "blocking",
+                "port": "\(port)", "connections": "\(connections)", "connect": "blocking",
             ]))
     }
 }

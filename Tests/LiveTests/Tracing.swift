@@ -69,6 +69,23 @@ struct Tracing: ~Copyable {
         #expect(try child.wait(Deadline()) == .signalled(SIGKILL))
     }
 
+    /// Ends it; what it wrote is the caller's to look at.
+    /// - Parameter meanwhile: called again and again until it has ended.
+    mutating func end(meanwhile: () throws -> Void) throws {
+        Glibc.kill(child.pid, SIGINT)
+        let deadline = Deadline(seconds: 30)
+        while true {
+            try meanwhile()
+            if let status = try child.wait(Deadline(seconds: 0)) {
+                let complaints = try File.text("\(folder.path)/err")
+                #expect(status == .exited(0), "\(complaints)")
+                return
+            }
+            if deadline.hasPassed { throw Trouble("mpscope did not end in time") }
+            poll(nil, 0, 1)
+        }
+    }
+
     /// Ends it, and holds what every trace must be like against what it wrote.
     /// - Parameter signal: 0: it ends by itself.
     mutating func finish(
@@ -91,7 +108,7 @@ struct Tracing: ~Copyable {
         return file
     }
 
-    private static let here = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+    static let here = #filePath.split(separator: "/", omittingEmptySubsequences: false)
         .dropLast().joined(separator: "/")
 }
 
