@@ -196,7 +196,9 @@ private final class DemoRun {
 
     private static func words(_ expected: Expectation) -> String {
         var counts: [String: Int] = [:]
-        for it in expected.handshakes { counts[words(it.outcome.rawValue, it.reason), default: 0] += it.count }
+        for it in expected.handshakes {
+            counts[words(it.outcome.rawValue, it.reason), default: 0] += it.count
+        }
         for it in expected.joins {
             counts[words("join " + it.outcome.rawValue, it.reason), default: 0] += it.count
         }
