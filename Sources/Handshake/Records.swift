@@ -272,6 +272,8 @@ public struct CloseRecord: Sendable {
     public var duration: UInt64?
     /// How many it ever had; nil when the trace began later than the connection.
     public var subflows: UInt32?
+    /// More of its subflows may be heard of yet; not written.
+    public var hasJoins = false
 
     public init(time: UInt64, conn: UInt64, duration: UInt64?, subflows: UInt32?) {
         self.time = time

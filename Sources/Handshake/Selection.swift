@@ -129,7 +129,9 @@ public struct Selection {
             decide(connection.conn, wanted)
             if wanted { out.append(record) }
         case .close(let close):
-            if case .wanted? = known.removeValue(forKey: close.conn) { out.append(record) }
+            if known[close.conn]?.isWanted ?? false { out.append(record) }
+            // The ends of its further subflows may come after its own.
+            if !close.hasJoins { known[close.conn] = nil }
         case .join(let join):
             if join.conn == 0
                 ? wants(join.netns, join.side, join.owner, join.local, join.remote)

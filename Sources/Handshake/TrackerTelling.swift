@@ -84,13 +84,13 @@ extension Tracker {
     mutating func close(_ observation: Observation, _ index: Int32, _ from: SubflowState) {
         let connection = connections[index]
         if from == .plain, !options.allTcp { return }
-        records.append(
-            .close(
-                CloseRecord(
-                    time: observation.time, conn: connection.id,
-                    duration: connection.synTime != 0 && observation.time >= connection.synTime
-                        ? observation.time - connection.synTime : nil,
-                    subflows: connection.subflows)))
+        var record = CloseRecord(
+            time: observation.time, conn: connection.id,
+            duration: connection.synTime != 0 && observation.time >= connection.synTime
+                ? observation.time - connection.synTime : nil,
+            subflows: connection.subflows)
+        record.hasJoins = connection.lastSubflow > 0
+        records.append(.close(record))
     }
 
     mutating func writeStep(

@@ -192,7 +192,8 @@ public struct Tracer: ~Copyable {
     /// still in the buffer is in neither.
     public var totals: (events: UInt64, delivered: UInt64, lost: UInt64) {
         let (events, lost) = books.totals()
-        return (events, reader.delivered, lost)
+        // What came and made no sense is lost as well.
+        return (events, reader.delivered - reader.malformed, lost + reader.malformed)
     }
 
     /// Events that came but were none of this version.

@@ -27,6 +27,8 @@ final class Session {
     private let books: LossBooks
     /// By the events themselves.
     private var lossesSeen: UInt32 = 0
+    /// Events that made no sense, as far as that was written.
+    private var malformedTold: UInt64 = 0
     private var tracker: Tracker
     private var selection: Selection
     private var outputs: Outputs
@@ -212,6 +214,13 @@ final class Session {
         while left > 0 {
             let limit = min(left, Self.piece)
             let taken = try consume(atMost: limit) { [unowned self] in take($0) }
+            if tracer.malformed > malformedTold {
+                tracker.noteLoss(
+                    LostRecord(
+                        time: KernelClock.monotonic(), hook: .tracker,
+                        count: tracer.malformed - malformedTold, reason: .malformed))
+                malformedTold = tracer.malformed
+            }
             try deliver()
             if taken < limit { return }
             left -= taken
