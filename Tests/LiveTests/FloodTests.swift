@@ -42,8 +42,8 @@ extension Live {
             try tracing.end { usage.read() }
             let seen = try FloodFile(tracing.output)
 
-            // A tracker's table that is full, each growth having had the old one beside it, 16 MiB for
-            // what is written, waits and was read, and what the program was before.
+            // What the program was before, a tracker's table that is full, each growth having had the
+            // old one beside it, and 16 MiB, which is no more than a round number, for all else.
             let tables = Connections.worstCase(Tracker.Options().capacity)
             let bound = before.peak + tables + 16 << 20
             let perEvent = Double(usage.cpu - before.cpu) / Double(max(1, seen.number("events")))
