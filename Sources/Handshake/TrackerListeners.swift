@@ -48,8 +48,10 @@ extension Tracker {
             gone.cpu = observation.cpu
             gone.netns = observation.netns
             gone.facts = [.listenerGone]
+            let serial = connections[index].serial
             apply(gone, to: index)
-            if connections[index].state == .closed { connections.remove(index) }
+            // Unless it is gone already: its place may not be given back twice.
+            if connections[index].serial == serial { connections.remove(index) }
         }
         listeners.remove(listener.id)
         write(listener, .closed, observation.time)

@@ -227,6 +227,26 @@ import Testing
         #expect(tracker.connectionCount == 0)
     }
 
+    @Test func aClosedListenerTakesItsHalfOpenHandshakesAlong() {
+        var tracker = Tracker()
+        var walk = Walk()
+        var observations = [walk.listen()]
+        for _ in 0..<3 {
+            observations += [walk.synIn(), walk.synackOut()]
+            walk.next()
+        }
+        var closed = walk.make(.closed, .inetSockSetState, .server, .mptcpSocket)
+        closed.socket = walk.listener
+        closed.listener = walk.listener
+        let found = tracker.feed(observations + [closed])
+        #expect(found.handshakes.map(\.outcome) == [.aborted, .aborted, .aborted])
+        #expect(found.handshakes.map(\.reason) == [.closedByProcess, .closedByProcess, .closedByProcess])
+        // Each place was given back once.
+        #expect(tracker.connectionCount == 0)
+        #expect(tracker.feed([walk.connect(), walk.synackIn(), walk.verdict(true)]).handshakes.count == 1)
+        #expect(tracker.connectionCount == 1)
+    }
+
     @Test func theEndOfTheTraceAborts() {
         var tracker = Tracker()
         var walk = Walk()
