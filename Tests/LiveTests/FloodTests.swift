@@ -124,7 +124,7 @@ extension Live {
 private struct FloodPlay: ~Copyable {
     /// How many real connections there are.
     let real = 20
-    private let settings: ChangedSettings
+    private let settings: Surroundings
     private var server: ActorProcess
     private var flooder: ActorProcess
     private var early: ActorProcess
@@ -138,12 +138,11 @@ private struct FloodPlay: ~Copyable {
             "ip",
             ["-n", stage.server.namespace.name, "route", "add", "198.18.0.0/16", "via", client.ipv4Text]
         )
-        let settings = try ChangedSettings(
-            [
-                Setting(path: "net/ipv4/tcp_syncookies", value: "\(flood.cookies)"),
-                Setting(path: "net/ipv4/tcp_max_syn_backlog", value: "1000000"),
-                Setting(path: "net/core/somaxconn", value: "1000000"),
-            ], in: stage.server.namespace)
+        let settings = Surroundings(
+            Sides(client: client.namespace, server: stage.server.namespace))
+        try settings.set(.server, "net/ipv4/tcp_syncookies", "\(flood.cookies)")
+        try settings.set(.server, "net/ipv4/tcp_max_syn_backlog", "1000000")
+        try settings.set(.server, "net/core/somaxconn", "1000000")
         let target = stage.server.ipv4Text
         var server = try Actors.server(stage.server, port: port, connections: real, backlog: 1_000_000)
         var early = try Actors.client(client, to: target, port: port, connections: real / 2)
