@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Handshake
 import Testing
 
 @testable import Output
@@ -28,7 +29,11 @@ import Testing
                 #expect(schema.contains("\"\(term.type)\""))
                 for field in term.fields {
                     #expect(schema.contains("\"\(field.name)\""))
-                    #expect(field.name == "to" || schema.contains("\"\(field.word)\""), "\(field.word)")
+                    switch field.name {
+                    case "to": #expect(SubflowState.allCases.contains { $0.name == field.word })
+                    case "kernel_reason": #expect(KernelReason(rawValue: field.word) != nil)
+                    default: #expect(schema.contains("\"\(field.word)\""), "\(field.word)")
+                    }
                 }
             }
         }
