@@ -43,6 +43,8 @@ public struct Tracker {
     var lastAnomaly: UInt64 = 0
     /// Rises with every gap.
     var losses: UInt64 = 0
+    /// When the last loss was told that no event tells: what began earlier may have holes.
+    var lossTold: UInt64 = 0
     var lossesSeen: UInt32 = 0
     var evictedReported: UInt64 = 0
     var divergences: [UInt32: Divergence] = [:]
@@ -135,7 +137,13 @@ public struct Tracker {
     /// held against the kernel.
     public mutating func noteLoss(_ lost: LostRecord) {
         losses += lost.count
+        lossTold = max(lossTold, lost.time)
         records.append(.lost(lost))
+    }
+
+    /// Whether something of it may have been lost since it began.
+    func mayHaveHoles(_ index: Int32) -> Bool {
+        connections[index].lossesBefore != losses || connections[index].born < lossTold
     }
 
     /// Takes one observation.

@@ -23,6 +23,8 @@ struct Replay {
         case atOnce
     }
 
+    static let kernel = TransitionTable()
+
     private(set) var records: [Record] = []
     /// How many connections were followed still when all was over.
     private(set) var left = 0
@@ -34,7 +36,7 @@ struct Replay {
     ///   - gaps: before which of the observations something was lost.
     init(
         _ observations: [Observation], gaps: Set<Int> = [], told: Telling = .byEvent, end: End = .later,
-        table: TransitionTable = TransitionTable(), allTcp: Bool = false, steps: Bool = true
+        table: TransitionTable = Replay.kernel, allTcp: Bool = false, steps: Bool = true
     ) {
         var options = Tracker.Options()
         options.steps = steps
