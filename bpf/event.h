@@ -112,6 +112,7 @@ enum mps_mib {
 	MPS_MIB_JOIN_SYNACK_HMAC = 6,   /* MPJoinSynAckHMacFailure */
 	MPS_MIB_MISMATCH_PORT_SYN = 7,  /* MismatchPortSynRx */
 	MPS_MIB_MISMATCH_PORT_ACK = 8,  /* MismatchPortAckRx */
+	MPS_MIB_TOKEN_INIT = 9,         /* MPFallbackTokenInit: no token to be had */
 	MPS_MIB_COUNT
 };
 

@@ -99,6 +99,8 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let md5 = Facts(rawValue: 1 << 31)
     /// The listener of a half-open handshake is gone.
     public static let listenerGone = Facts(rawValue: 1 << 33)
+    /// MPFallbackTokenInit: the kernel found no free token.
+    public static let tokensGone = Facts(rawValue: 1 << 35)
     /// The subflow that is gone had been established as TCP.
     public static let wasEstablished = Facts(rawValue: 1 << 34)
     /// The peer's MP_FAIL had come.
@@ -106,7 +108,7 @@ public struct Facts: OptionSet, Hashable, Sendable {
 
     /// Those that still hold for what comes later on the same subflow.
     static let lasting: Facts = [
-        .blackhole, .md5, .rstMptcp, .rstResources, .rstProhibited, .rstMiddlebox, .synackHMac,
+        .blackhole, .md5, .tokensGone, .rstMptcp, .rstResources, .rstProhibited, .rstMiddlebox, .synackHMac,
     ]
 }
 

@@ -10,6 +10,7 @@ public enum Reason: String, Sendable, CaseIterable {
     case synWithMptcpDropped = "syn_with_mptcp_dropped"
     case blackhole
     case md5SigFallback = "md5_sig_fallback"
+    case mpFallbackTokenInit = "mp_fallback_token_init"
     case mpCapableEndpAttempt = "mp_capable_endp_attempt"
     case mptcpDisabledAtConnect = "mptcp_disabled_at_connect"
     // of joins
@@ -43,7 +44,8 @@ public enum Reason: String, Sendable, CaseIterable {
     /// Whether it is what one of the kernel's counters says.
     var isKernels: Bool {
         switch self {
-        case .blackhole, .md5SigFallback, .mpJoinNoTokenFound, .mpJoinRejected, .mpJoinAckHMacFailure,
+        case .blackhole, .md5SigFallback, .mpFallbackTokenInit, .mpJoinNoTokenFound, .mpJoinRejected,
+            .mpJoinAckHMacFailure,
             .mpJoinSynAckHMacFailure, .mismatchPort:
             true
         default: false
@@ -63,8 +65,9 @@ public enum Reason: String, Sendable, CaseIterable {
             "The SYN carried no MP_CAPABLE: the client is plain TCP, or something on the path strips "
                 + "the option; trace the client's end to tell them apart."
         case .ackWithoutMptcp:
-            "The third ACK came without MP_CAPABLE: something strips the option from this end's SYN-ACK "
-                + "or from the client's ACK, this machine's own firewall included; trace the client's end."
+            "The third ACK came without MP_CAPABLE: something strips the option from this end's SYN-ACK or from "
+                + "the client's ACK; if --steps shows this end's SYN-ACK without it, look at this machine's "
+                + "firewall and at MPTcpExtMPFallbackTokenInit, else trace the client's end."
         case .synWithMptcpDropped:
             "SYNs with MP_CAPABLE went unanswered and one without got through: a middlebox drops "
                 + "them; look for a firewall that rejects TCP option 30."
@@ -74,6 +77,9 @@ public enum Reason: String, Sendable, CaseIterable {
         case .blackhole:
             "The kernel does not ask for MPTCP for a while, because SYNs with MP_CAPABLE were dropped before: "
                 + "find the middlebox that drops TCP option 30; writing net.mptcp.blackhole_timeout ends the state."
+        case .mpFallbackTokenInit:
+            "The kernel found no free token for the connection: its table is full of connections or of "
+                + "half-open handshakes; look for a SYN flood and for connections that are never closed."
         case .mpCapableEndpAttempt:
             "A new connection was tried at the port that the path manager opened for further subflows only: "
                 + "clients must connect to the service's own port."

@@ -60,6 +60,7 @@ public struct Timings: Equatable, Sendable {
 public enum KernelReason: String, Sendable, CaseIterable {
     case synTxDisabled = "MPCapableSYNTXDisabled"
     case md5SigFallback = "MD5SigFallback"
+    case tokenFallbackInit = "MPFallbackTokenInit"
     case joinNoTokenFound = "MPJoinNoTokenFound"
     case joinRejected = "MPJoinRejected"
     case joinAckHMacFailure = "MPJoinAckHMacFailure"

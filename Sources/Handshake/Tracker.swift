@@ -36,6 +36,8 @@ public struct Tracker {
     let options: Options
     var connections: Connections
     var listeners: Listeners
+    /// Listeners that closed, and when, whose half-open handshakes are to follow.
+    var closing: [UInt64: UInt64] = [:]
     var lastConnection: UInt64 = 0
     var lastListener: UInt64 = 0
     var lastAnomaly: UInt64 = 0
@@ -186,6 +188,7 @@ public struct Tracker {
     public mutating func advance(to time: UInt64, atMost limit: Int = .max) -> Bool {
         func before(_ patience: UInt64) -> UInt64 { time < patience ? 0 : time - patience }
         var left = limit
+        guard letGo(&left) else { return false }
         expireHalfOpen(time, [], &left)
         expire(.connecting, before: before(options.clientPatience), time, [], &left)
         reportEvictions(time)
@@ -196,6 +199,7 @@ public struct Tracker {
     @discardableResult
     public mutating func finish(at time: UInt64, atMost limit: Int = .max) -> Bool {
         var left = limit
+        guard letGo(&left) else { return false }
         expireHalfOpen(time, .traceEnd, &left)
         expire(.connecting, before: .max, time, .traceEnd, &left)
         reportEvictions(time)

@@ -166,6 +166,10 @@ extension TransitionTable {
             [.synSentUnasked], .fallback, [.md5], to: .fallback, .decide(.fallback, .md5SigFallback),
             "(no line) | mptcp_connect: md5sig_info"),
         .init(
+            [.synSentUnasked], .fallback, [.tokensGone], to: .fallback,
+            .decide(.fallback, .mpFallbackTokenInit),
+            "(no line) | mptcp_connect: mptcp_token_new_connect"),
+        .init(
             [.synSentUnasked], .fallback, to: .fallback, .decide(.fallback, .mptcpDisabledAtConnect),
             "(no line) | subflow_finish_connect: mptcp_check_fallback"),
         .init(

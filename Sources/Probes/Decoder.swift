@@ -144,6 +144,7 @@ public enum Decoder {
         switch UInt32(event.mib) {
         case MPS_MIB_SYNTX_DISABLED.rawValue: .synTxDisabled
         case MPS_MIB_MD5SIG_FALLBACK.rawValue: .md5SigFallback
+        case MPS_MIB_TOKEN_INIT.rawValue: .tokenFallbackInit
         case MPS_MIB_JOIN_NO_TOKEN.rawValue: .joinNoTokenFound
         case MPS_MIB_JOIN_REJECTED.rawValue: .joinRejected
         case MPS_MIB_JOIN_ACK_HMAC.rawValue: .joinAckHMacFailure
@@ -239,6 +240,7 @@ public enum Decoder {
         switch UInt32(event.mib) {
         case MPS_MIB_SYNTX_DISABLED.rawValue: facts.insert(.blackhole)
         case MPS_MIB_MD5SIG_FALLBACK.rawValue: facts.insert(.md5)
+        case MPS_MIB_TOKEN_INIT.rawValue: facts.insert(.tokensGone)
         case MPS_MIB_JOIN_NO_TOKEN.rawValue: facts.insert(.noToken)
         case MPS_MIB_JOIN_REJECTED.rawValue: facts.insert(.joinRejected)
         case MPS_MIB_JOIN_ACK_HMAC.rawValue: facts.insert(.ackHMac)

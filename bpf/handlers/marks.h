@@ -64,6 +64,8 @@ static __noinline int mps_marked(struct sock *sk, __u64 whose)
 		return MPS_MIB_SYNTX_DISABLED;
 	if (mps_rose(m, MPS_MIB_PLACE(MPTCP_MIB_MD5SIGFALLBACK)))
 		return MPS_MIB_MD5SIG_FALLBACK;
+	if (mps_rose(m, MPS_MIB_PLACE(MPTCP_MIB_TOKENFALLBACKINIT)))
+		return MPS_MIB_TOKEN_INIT;
 	if (mps_rose(m, MPS_MIB_PLACE(MPTCP_MIB_JOINNOTOKEN)))
 		return MPS_MIB_JOIN_NO_TOKEN;
 	if (mps_rose(m, MPS_MIB_PLACE(MPTCP_MIB_JOINREJECTED)))
