@@ -44,10 +44,10 @@ extension Tracker {
             // Of a plain socket that began before the trace, nothing is told.
             return nil
         case .fallback where observation.hook == .dataAvailable:
-            return connections.msk(observation.msk) ?? connections.token(observation.netns, observation.token)
+            return sameToken(connections.msk(observation.msk), observation)
+                ?? connections.token(observation.netns, observation.token)
         case .mptcpEstablished, .fallback:
-            if let index = connections.msk(observation.msk) { return index }
-            return add(observation)
+            return sameToken(connections.msk(observation.msk), observation) ?? add(observation)
         case .closed where observation.hook == .sockRelease:
             guard let index = connections.msk(observation.msk), connections[index].state == .created
             else { return nil }
@@ -72,6 +72,13 @@ extension Tracker {
                 || connection.local.port == observation.local.port
         else { return nil }
         return index
+    }
+
+    /// The MPTCP socket's pointer may be another's by now: its token is not.
+    func sameToken(_ index: Int32?, _ observation: Observation) -> Int32? {
+        guard let index else { return nil }
+        let known = connections[index].token
+        return known == 0 || observation.token == 0 || known == observation.token ? index : nil
     }
 
     /// connect(): always the beginning of a connection, whoever had the pointers before.
@@ -108,7 +115,8 @@ extension Tracker {
             }
         }
         let parent =
-            connections.msk(observation.msk) ?? connections.token(observation.netns, observation.token)
+            sameToken(connections.msk(observation.msk), observation)
+            ?? connections.token(observation.netns, observation.token)
         guard let index = addJoin(observation, parent) else { return nil }
         connections.setSubflow(index, observation.socket)
         return index
@@ -124,7 +132,8 @@ extension Tracker {
 
     mutating func joinAccepted(_ observation: Observation) -> Int32? {
         let parent =
-            connections.msk(observation.msk) ?? connections.token(observation.netns, observation.token)
+            sameToken(connections.msk(observation.msk), observation)
+            ?? connections.token(observation.netns, observation.token)
         guard let index = connections.halfOpen(observation) ?? addJoin(observation, parent)
         else { return nil }
         if let stale = connections.subflow(observation.socket), stale != index,

@@ -143,7 +143,7 @@ extension Tracker {
     /// happened, it is told now.
     mutating func noteFallback(_ observation: Observation, _ index: Int32) {
         let connection = connections[index]
-        guard !connection.fellBack, connection.hadMptcp else { return }
+        guard !connection.fellBack, connection.hadMptcp, sameToken(index, observation) != nil else { return }
         var fallback = observation
         fallback.step = .fallback
         fallback.facts.subtract([.refused, .timedOut, .connectionReset, .otherError])

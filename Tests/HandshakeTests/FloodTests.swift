@@ -228,12 +228,6 @@ import Testing
     }
 }
 
-extension [Record] {
-    fileprivate var joins: [JoinRecord] {
-        compactMap { if case .join(let join) = $0 { join } else { nil } }
-    }
-}
-
 extension Tracker {
     /// How many places for connections were ever needed.
     fileprivate var storedPlaces: Int { connections.slots.count }

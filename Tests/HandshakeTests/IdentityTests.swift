@@ -130,4 +130,27 @@ import Testing
             tracker.feed([walk.synIn(), walk.synackOut(), walk.childEstablished(true)])
                 .handshakes.map(\.outcome) == [.mptcp])
     }
+
+    /// The end of one connection and the beginning of the next were lost, which has its pointers now.
+    @Test func aVerdictIsOfTheConnectionThatHasItsToken() throws {
+        var tracker = Tracker()
+        var walk = Walk()
+        _ = tracker.feed([walk.connect()])
+        let first = walk.here
+        walk.here.port += 1
+        walk.token += 1
+        var verdict = walk.verdict(true)
+        verdict.losses = 1
+        let found = tracker.feed([verdict])
+        #expect(found.handshakes.map(\.outcome) == [.mptcp])
+        let handshake = try #require(found.handshakes.first)
+        #expect(handshake.conn == 2)
+        #expect(handshake.local != first)
+        #expect(handshake.owner == nil)
+        // What the kernel says of another connection is not this one's fallback.
+        var other = walk.losesMptcp(.client)
+        other.token += 1
+        #expect(tracker.feed([other]).fallbacks.isEmpty)
+        #expect(tracker.feed([walk.losesMptcp(.client)]).fallbacks.map(\.conn) == [2])
+    }
 }

@@ -238,7 +238,9 @@ import Testing
         var closed = walk.make(.closed, .inetSockSetState, .server, .mptcpSocket)
         closed.socket = walk.listener
         closed.listener = walk.listener
-        let found = tracker.feed(observations + [closed])
+        _ = tracker.feed(observations + [closed])
+        tracker.advance(to: walk.time)
+        let found = tracker.feed([])
         #expect(found.handshakes.map(\.outcome) == [.aborted, .aborted, .aborted])
         #expect(found.handshakes.map(\.reason) == [.closedByProcess, .closedByProcess, .closedByProcess])
         // Each place was given back once.
