@@ -83,6 +83,10 @@ import Testing
                 }
                 return true
             },
+            try edited("blackhole-holds", "no token") { event in
+                if event.counted(MPS_MIB_SYNTX_DISABLED) { event.mib = UInt8(MPS_MIB_TOKEN_INIT.rawValue) }
+                return true
+            },
             try edited("blackhole-holds", "nothing counted") { event in
                 event.mib = 0
                 return true
