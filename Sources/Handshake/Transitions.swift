@@ -514,9 +514,6 @@ extension TransitionTable {
             joinServerOpen, .closed, [.listenerGone], to: .closed, .join(.aborted, .closedByProcess),
             "(no line) | inet_csk_listen_stop, reqsk_timer_handler"),
         .init(
-            joinServerOpen, .closed, to: .closed, .join(.reset, .rstInHandshake),
-            "(no line) | tcp_done"),
-        .init(
             joinServerOpen, .timer, [.traceEnd], to: .closed, .join(.aborted, .traceEnded),
             "(the trace ends)"),
         .init(
