@@ -92,7 +92,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "ProbesTests", dependencies: ["BPF", "CEvent", "CLibbpf", "Handshake", "Probes"],
+            name: "ProbesTests",
+            dependencies: ["BPF", "CEvent", "CLibbpf", "Handshake", "Probes", "Scenarios"],
             exclude: ["Recorded"], swiftSettings: strict),
         .testTarget(
             name: "LiveTests",

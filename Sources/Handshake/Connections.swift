@@ -102,17 +102,6 @@ struct Connections {
 
     private(set) var count = 0
 
-    /// The half-open handshakes at a listener.
-    func halfOpen(at listener: UInt64) -> [Int32] {
-        var found: [Int32] = []
-        var index = oldest(.halfOpen)
-        while index >= 0 {
-            if self[index].listener == listener { found.append(index) }
-            index = self[index].next
-        }
-        return found
-    }
-
     /// -1: there is none.
     func oldest(_ kind: Connection.Kind) -> Int32 { lists[kind.rawValue].first }
 

@@ -44,7 +44,8 @@ public enum Reason: String, Sendable, CaseIterable {
     /// Whether it is what one of the kernel's counters says.
     var isKernels: Bool {
         switch self {
-        case .blackhole, .md5SigFallback, .mpFallbackTokenInit, .mpJoinNoTokenFound, .mpJoinRejected, .mpJoinAckHMacFailure,
+        case .blackhole, .md5SigFallback, .mpFallbackTokenInit, .mpJoinNoTokenFound, .mpJoinRejected,
+            .mpJoinAckHMacFailure,
             .mpJoinSynAckHMacFailure, .mismatchPort:
             true
         default: false

@@ -36,11 +36,15 @@ public struct Tracker {
     let options: Options
     var connections: Connections
     var listeners: Listeners
+    /// Listeners that closed, and when, whose half-open handshakes are to follow.
+    var closing: [UInt64: UInt64] = [:]
     var lastConnection: UInt64 = 0
     var lastListener: UInt64 = 0
     var lastAnomaly: UInt64 = 0
     /// Rises with every gap.
     var losses: UInt64 = 0
+    /// When the last loss was told that no event tells: what began earlier may have holes.
+    var lossTold: UInt64 = 0
     var lossesSeen: UInt32 = 0
     var evictedReported: UInt64 = 0
     var divergences: [UInt32: Divergence] = [:]
@@ -133,7 +137,13 @@ public struct Tracker {
     /// held against the kernel.
     public mutating func noteLoss(_ lost: LostRecord) {
         losses += lost.count
+        lossTold = max(lossTold, lost.time)
         records.append(.lost(lost))
+    }
+
+    /// Whether something of it may have been lost since it began.
+    func mayHaveHoles(_ index: Int32) -> Bool {
+        connections[index].lossesBefore != losses || connections[index].born < lossTold
     }
 
     /// Takes one observation.
@@ -178,6 +188,7 @@ public struct Tracker {
     public mutating func advance(to time: UInt64, atMost limit: Int = .max) -> Bool {
         func before(_ patience: UInt64) -> UInt64 { time < patience ? 0 : time - patience }
         var left = limit
+        guard letGo(&left) else { return false }
         expireHalfOpen(time, [], &left)
         expire(.connecting, before: before(options.clientPatience), time, [], &left)
         reportEvictions(time)
@@ -188,6 +199,7 @@ public struct Tracker {
     @discardableResult
     public mutating func finish(at time: UInt64, atMost limit: Int = .max) -> Bool {
         var left = limit
+        guard letGo(&left) else { return false }
         expireHalfOpen(time, .traceEnd, &left)
         expire(.connecting, before: .max, time, .traceEnd, &left)
         reportEvictions(time)

@@ -26,7 +26,11 @@ extension Tracker {
                 ? sameEnds(connections.subflow(observation.socket), observation) : connecting(observation)
         case .synReceived:
             // A half-open handshake of the same addresses that was answered is this SYN again.
-            return connections.halfOpen(observation) ?? addHalfOpen(observation)
+            if let index = connections.halfOpen(observation) {
+                guard let time = closing[connections[index].listener] else { return index }
+                letGo(index, time)
+            }
+            return addHalfOpen(observation)
         case .synackSent, .ackReceived:
             return connections.halfOpen(observation)
         case .synackReceived:

@@ -37,22 +37,41 @@ extension Tracker {
 
     mutating func listenerClosed(_ observation: Observation) {
         guard let listener = listeners.find(observation) else { return }
-        // Its half-open handshakes go with it, without a word.
-        for index in connections.halfOpen(at: listener.id) {
-            if isOver(index, observation.time) {
-                decideByTime(index, observation.time, [])
-                continue
-            }
-            var gone = Observation(time: observation.time, step: .closed, hook: observation.hook)
-            gone.side = .server
-            gone.cpu = observation.cpu
-            gone.netns = observation.netns
-            gone.facts = [.listenerGone]
-            apply(gone, to: index)
-            if connections[index].state == .closed { connections.remove(index) }
-        }
+        closing[listener.id] = observation.time
         listeners.remove(listener.id)
         write(listener, .closed, observation.time)
+    }
+
+    /// The half-open handshakes of listeners that closed go with them, without a word from the kernel.
+    /// - Returns: whether these were all.
+    mutating func letGo(_ left: inout Int) -> Bool {
+        if closing.isEmpty { return true }
+        var index = connections.oldest(.halfOpen)
+        while index >= 0 {
+            let next = connections[index].next
+            if let time = closing[connections[index].listener] {
+                if left == 0 { return false }
+                left -= 1
+                letGo(index, time)
+            }
+            index = next
+        }
+        closing.removeAll(keepingCapacity: true)
+        return true
+    }
+
+    mutating func letGo(_ index: Int32, _ time: UInt64) {
+        if isOver(index, time) {
+            decideByTime(index, time, [])
+            return
+        }
+        let serial = connections[index].serial
+        var gone = Observation(time: time, step: .closed, hook: .tracker)
+        gone.side = .server
+        gone.netns = connections[index].netns
+        gone.facts = [.listenerGone]
+        apply(gone, to: index)
+        if connections[index].serial == serial { connections.remove(index) }
     }
 
     mutating func write(_ listener: Listener, _ state: ListenerState, _ time: UInt64) {

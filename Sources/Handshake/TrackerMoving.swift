@@ -15,14 +15,10 @@ extension Tracker {
             verdict = row.verdict
         } else {
             (to, verdict) = Self.whatItMeans(observation, from)
-            diverged = connections[index].lossesBefore == losses
+            diverged = !mayHaveHoles(index)
         }
-        if connections[index].lossesBefore != losses,
-            observation.step == .closed || observation.step == .timer,
-            observation.facts.isDisjoint(with: [.refused, .timedOut, .connectionReset, .otherError]),
-            verdict.decides
-        {
-            // Why it never got further may have been in what was lost.
+        if verdict.decides, observation.isNoVerdict, mayHaveHoles(index) {
+            // How it ended, or why it never got further, may have been in what was lost.
             verdict = .decide(.aborted, .notFollowed)
         }
         connections[index].state = to
@@ -173,6 +169,21 @@ extension Tracker {
                     time: observation.time, conn: subflow.id, netns: observation.netns, change: change,
                     address: observation.remote.address == Address(high: 0, low: 0)
                         ? nil : observation.remote, id: observation.remoteID)))
+    }
+}
+
+extension Observation {
+    /// It comes after the kernel's own verdict, or tells nothing of it.
+    var isNoVerdict: Bool {
+        switch step {
+        case .timer: true
+        case .closed:
+            // An error that ends what was established says nothing of the handshake.
+            facts.isDisjoint(with: [.refused, .timedOut, .connectionReset, .otherError])
+                || facts.contains(.wasEstablished) || facts.contains(.msk)
+        case .fallback: hook == .dataAvailable
+        default: false
+        }
     }
 }
 

@@ -58,7 +58,8 @@ extension Tracker {
     }
 
     mutating func fallBack(_ observation: Observation, _ index: Int32, _ reason: Reason?) {
-        if connections[index].fellBack { return }
+        // What never was MPTCP, as far as is known, can't lose it.
+        if connections[index].fellBack || !connections[index].hadMptcp { return }
         connections[index].fellBack = true
         let connection = connections[index]
         var record = FallbackRecord(time: observation.time, conn: connection.id, reason: reason)

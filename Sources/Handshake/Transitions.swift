@@ -58,17 +58,18 @@ public struct TransitionTable: Sendable {
 
     public init(_ rows: [Transition] = TransitionTable.kernel) {
         self.rows = rows
-        var starts: [UInt16] = []
-        var order: [UInt16] = []
-        for state in SubflowState.allCases {
-            for step in Step.allCases {
-                starts.append(UInt16(order.count))
-                for (number, row) in rows.enumerated() where row.on == step && row.from.contains(state) {
-                    order.append(UInt16(number))
-                }
+        var cells = [[UInt16]](repeating: [], count: SubflowState.allCases.count * Self.steps)
+        for (number, row) in rows.enumerated() {
+            for state in Set(row.from) {
+                cells[Int(state.rawValue) * Self.steps + Int(row.on.rawValue)].append(UInt16(number))
             }
         }
-        starts.append(UInt16(order.count))
+        var starts: [UInt16] = [0]
+        var order: [UInt16] = []
+        for cell in cells {
+            order += cell
+            starts.append(UInt16(order.count))
+        }
         self.starts = starts
         self.order = order
     }

@@ -227,6 +227,26 @@ import Testing
         #expect(tracker.connectionCount == 0)
     }
 
+    @Test func aClosedListenerTakesItsHalfOpenHandshakesAlong() {
+        var tracker = Tracker()
+        var walk = Walk()
+        var observations = [walk.listen()]
+        for _ in 0..<3 {
+            observations += [walk.synIn(), walk.synackOut()]
+            walk.next()
+        }
+        var closed = walk.make(.closed, .inetSockSetState, .server, .mptcpSocket)
+        closed.socket = walk.listener
+        closed.listener = walk.listener
+        let found = tracker.feed(observations + [closed])
+        #expect(found.handshakes.map(\.outcome) == [.aborted, .aborted, .aborted])
+        #expect(found.handshakes.map(\.reason) == [.closedByProcess, .closedByProcess, .closedByProcess])
+        // Each place was given back once.
+        #expect(tracker.connectionCount == 0)
+        #expect(tracker.feed([walk.connect(), walk.synackIn(), walk.verdict(true)]).handshakes.count == 1)
+        #expect(tracker.connectionCount == 1)
+    }
+
     @Test func theEndOfTheTraceAborts() {
         var tracker = Tracker()
         var walk = Walk()
@@ -269,5 +289,55 @@ import Testing
         let found = tracker.feed([walk.synackIn(), walk.verdict(false)])
         #expect(found.anomalies.isEmpty)
         #expect(found.handshakes.map(\.outcome) == [.fallback])
+    }
+
+    /// What the kernel skipped is told before the events that came meanwhile are taken.
+    @Test func aLossThatNoEventTellsCountsForWhatBeganBeforeIt() {
+        var tracker = Tracker()
+        var walk = Walk()
+        let events = [walk.connect(), walk.synackIn(), walk.verdict(false)]
+        tracker.noteLoss(LostRecord(time: walk.time + 1, hook: .skbIngress, count: 1, reason: .recursion))
+        #expect(tracker.feed(events).anomalies.isEmpty)
+        walk.next()
+        walk.time += 10
+        #expect(tracker.feed([walk.connect(), walk.synackIn(), walk.verdict(false)]).anomalies.count == 1)
+    }
+
+    /// The verdict was lost; then data tell that MPTCP is over, if it ever began.
+    @Test func aLaterFallbackIsNoVerdict() {
+        var tracker = Tracker()
+        var walk = Walk()
+        var later = walk.make(.fallback, .dataAvailable, nil, [.mptcpSocket, .noMapping, .fullyEstablished])
+        later.msk = walk.msk
+        _ = tracker.feed([walk.connect(), walk.synackIn(), walk.subflowEstablished()])
+        tracker.noteLoss(LostRecord(time: walk.time, hook: .inetSockSetState, count: 1, reason: .ringFull))
+        later.time = walk.time + 1
+        later.losses = 1
+        let found = tracker.feed([later])
+        #expect(found.handshakes.map(\.outcome) == [.aborted])
+        #expect(found.handshakes.map(\.reason) == [.notFollowed])
+        #expect(found.anomalies.isEmpty)
+    }
+
+    /// The server's verdict was lost; a RST ends what was established long ago.
+    @Test func aResetAfterALossIsNoVerdict() {
+        var tracker = Tracker()
+        var walk = Walk()
+        _ = tracker.feed([walk.listen(), walk.synIn(), walk.synackOut(), walk.ackIn(), walk.accepted()])
+        tracker.noteLoss(LostRecord(time: walk.time, hook: .inetSockSetState, count: 1, reason: .ringFull))
+        var closed = walk.childClosed([.mptcpSocket, .connectionReset, .wasEstablished])
+        closed.losses = 1
+        #expect(tracker.feed([closed]).handshakes.map(\.reason) == [.notFollowed])
+    }
+
+    @Test func whatNeverWasMptcpCannotLoseIt() {
+        var tracker = Tracker()
+        var walk = Walk()
+        let verdict = walk.verdict(false)
+        let found = tracker.feed([
+            walk.connect(), walk.synackIn(.optionAbsent), verdict, walk.subflowClosed(), verdict,
+        ])
+        #expect(found.handshakes.count == 1)
+        #expect(!found.contains { if case .fallback = $0 { true } else { false } })
     }
 }

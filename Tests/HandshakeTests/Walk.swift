@@ -100,6 +100,8 @@ struct Walk {
     mutating func synIn(_ option: Facts = .optionCapable, socket: Facts = .mptcpSocket) -> Observation {
         var o = make(.synReceived, .skbIngress, .server, [socket, option])
         o.listener = listener
+        // tcp_synack_retries
+        o.retransmits = 5
         return o
     }
 

@@ -1,17 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Handshake
 import Probes
+import Scenarios
 import Testing
 
 /// The recorded events of each scenario; made by `mpscope demo --record Tests/ProbesTests/Recorded`.
 enum Recordings {
     static let directory = #filePath.split(separator: "/").dropLast().map { "/" + $0 }.joined() + "/Recorded"
 
-    static let names = [
-        "mptcp-ipv4", "mptcp-ipv6", "mptcp-v4-mapped", "mptcp-nonblocking", "mptcp-ten-at-once",
-        "mptcp-to-tcp-server", "tcp-to-mptcp-server", "refused", "unanswered",
-    ]
+    /// One for each scenario.
+    static let names = Scenario.all.map(\.name)
+
+    /// The names of the files that are there.
+    static func files() throws -> [String] {
+        let open = try #require(opendir(directory), "no directory \(directory)")
+        defer { closedir(open) }
+        var names: [String] = []
+        while let entry = readdir(open) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
 
     static func bytes(_ name: String) throws -> [UInt8] {
         let path = "\(directory)/\(name).events"
@@ -27,5 +41,9 @@ enum Recordings {
 
     static func events(_ name: String) throws -> [[UInt8]] {
         try EventRecording.events(in: bytes(name))
+    }
+
+    static func observations(_ name: String) throws -> [Observation] {
+        try events(name).map { event in try event.withUnsafeBytes { try Decoder.decode($0) } }
     }
 }

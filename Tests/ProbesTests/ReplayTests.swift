@@ -1,97 +1,105 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CEvent
 import Handshake
+import Scenarios
 import Testing
 
 @testable import Probes
 
 /// The whole way from the kernel's bytes to the records, without a kernel.
 @Suite struct ReplayTests {
-    private struct Expected {
-        var client: [String]
-        var server: [String]
-    }
-
-    private static let mptcp = Expected(client: ["mptcp"], server: ["mptcp"])
-    private static let expected: [String: Expected] = [
-        "mptcp-ipv4": mptcp, "mptcp-ipv6": mptcp, "mptcp-v4-mapped": mptcp, "mptcp-nonblocking": mptcp,
-        "mptcp-ten-at-once": Expected(
-            client: Array(repeating: "mptcp", count: 10), server: Array(repeating: "mptcp", count: 10)),
-        "mptcp-to-tcp-server": Expected(
-            client: ["fallback synack_without_mptcp"], server: ["fallback listener_is_tcp"]),
-        "tcp-to-mptcp-server": Expected(client: [], server: ["fallback syn_without_mptcp"]),
-        "refused": Expected(client: ["refused rst_to_syn"], server: []),
-        "unanswered": Expected(client: ["timeout no_synack"], server: []),
-    ]
-
-    private func replay(_ events: [[UInt8]]) throws -> (records: [Record], tracker: Tracker) {
-        var options = Tracker.Options()
-        options.steps = true
-        var tracker = Tracker(options)
-        for event in events {
-            tracker.take(try event.withUnsafeBytes { try Decoder.decode($0) })
-        }
-        let records = Array(tracker.records)
-        tracker.records.removeAll()
-        return (records, tracker)
-    }
-
-    private func words(_ records: [Record], _ side: Side) -> [String] {
-        records.compactMap {
-            guard case .handshake(let handshake) = $0, handshake.side == side else { return nil }
-            return handshake.outcome.rawValue + (handshake.reason.map { " " + $0.rawValue } ?? "")
-        }
+    @Test func oneRecordingForEachScenario() throws {
+        #expect(try Set(Recordings.files()) == Set(Recordings.names.map { $0 + ".events" }))
     }
 
     @Test(arguments: Recordings.names)
     func everyScenario(_ name: String) throws {
-        let expected = try #require(Self.expected[name])
-        let (records, tracker) = try replay(Recordings.events(name))
-        #expect(words(records, .client) == expected.client)
-        #expect(words(records, .server) == expected.server)
-        #expect(tracker.connectionCount == 0)
-        var last: [UInt64: SubflowState] = [:]
-        var tokens: Set<UInt32> = []
-        var remoteTokens: Set<UInt32> = []
-        for record in records {
-            switch record {
-            case .anomaly(let anomaly): Issue.record("\(anomaly.message)")
-            case .step(let step) where step.conn != 0:
-                #expect(step.from == last[step.conn] ?? .none)
-                last[step.conn] = step.to
-            case .handshake(let handshake) where handshake.outcome == .mptcp:
-                tokens.insert(handshake.token)
-                remoteTokens.insert(handshake.remoteToken)
-                #expect(handshake.owner != nil)
-                #expect(handshake.mptcpVersion == 1)
-                #expect(handshake.family == (name == "mptcp-ipv6" ? 6 : 4))
-            default: break
-            }
+        let expected = try #require(Scenario.named(name)).expected
+        let observations = try Recordings.observations(name)
+        let namespaces = try Ends(observations).namespaces
+        let replay = Replay(observations)
+        for side in Side.allCases {
+            let problems = expected[side].differences(from: replay, netns: namespaces[side])
+            #expect(problems.isEmpty, "\(side)")
         }
-        // Each end's remote token is the other end's token.
-        #expect(tokens == remoteTokens)
-        #expect(!tokens.contains(0))
+        let known: Set<UInt32> = [namespaces.client, namespaces.server]
+        #expect(replay.handshakes.allSatisfy { known.contains($0.netns) })
+        #expect(replay.joins.allSatisfy { known.contains($0.netns) })
+        #expect(replay.anomalies.map(\.message) == [])
+        #expect(replay.brokenChains == [])
+        #expect(replay.left == 0)
     }
 
-    /// Each event left out in turn: never a wrong `mptcp`, and never a crash.
+    /// What is told of a connection besides how it ended.
     @Test(arguments: Recordings.names)
-    func eachEventMissing(_ name: String) throws {
-        let expected = try #require(Self.expected[name])
-        let events = try Recordings.events(name)
-        let mptcp = (expected.client + expected.server).filter { $0 == "mptcp" }.count
-        for missing in events.indices {
-            var some = events
-            some.remove(at: missing)
-            let (records, _) = try replay(some)
-            let found = words(records, .client) + words(records, .server)
-            #expect(found.filter { $0 == "mptcp" }.count <= mptcp)
+    func detailsOfConnections(_ name: String) throws {
+        let observations = try Recordings.observations(name)
+        let namespaces = try Ends(observations).namespaces
+        let replay = Replay(observations)
+        var tokens: [UInt64: UInt32] = [:]
+        for handshake in replay.handshakes {
+            #expect(handshake.owner != nil)
+            #expect(handshake.netns == namespaces[handshake.side])
+            #expect(handshake.local.port != 0 || handshake.outcome == .aborted)
+            #expect((handshake.listener != 0) == (handshake.side == .server))
+            let established = [.mptcp, .fallback, .tcp].contains(handshake.outcome)
+            let closes = replay.closes.filter { $0.conn == handshake.conn }
+            #expect(closes.count == (established ? 1 : 0))
+            let joined = replay.joins.filter { $0.conn == handshake.conn && $0.outcome == .joined }
+            for close in closes {
+                #expect(close.duration != nil)
+                #expect(close.subflows == UInt32(joined.count) + 1)
+            }
+            guard handshake.outcome == .mptcp else { continue }
+            tokens[handshake.conn] = handshake.token
+            #expect(handshake.mptcpVersion == 1)
+            #expect(handshake.token != 0 && handshake.remoteToken != 0)
+            // Each end's remote token is the other end's token.
+            for other in replay.handshakes
+            where other.outcome == .mptcp && other.side != handshake.side && other.local == handshake.remote
+                && other.remote == handshake.local
+            {
+                #expect(other.token == handshake.remoteToken)
+                #expect(other.remoteToken == handshake.token)
+            }
+        }
+        for fallback in replay.fallbacks { #expect(tokens[fallback.conn] != nil) }
+        for address in replay.addresses {
+            #expect(tokens[address.conn] != nil)
+            #expect(address.id != nil)
+            #expect((address.address == nil) == (address.change == .removed))
+        }
+        for join in replay.joins {
+            #expect(join.netns == namespaces[join.side])
+            if join.conn == 0 {
+                #expect(join.reason == .mpJoinNoTokenFound)
+                continue
+            }
+            #expect(join.owner != nil)
+            #expect(join.subflow != 0)
+            #expect(join.token == tokens[join.conn])
+            // What is one end's own address is the other's remote one.
+            for other in replay.joins
+            where join.outcome == .joined && other.outcome == .joined && other.side != join.side
+                && other.local == join.remote && other.remote == join.local
+            {
+                #expect(join.localID != nil && join.remoteID != nil)
+                #expect(join.localID == other.remoteID)
+                #expect(join.remoteID == other.localID)
+            }
+        }
+        for conn in Set(replay.joins.map(\.conn)) where conn != 0 {
+            let numbers = replay.joins.filter { $0.conn == conn }.map(\.subflow)
+            #expect(Set(numbers).count == numbers.count)
         }
     }
 
     @Test func noRecordingHoldsAKey() throws {
+        let place = try #require(MemoryLayout<mps_event>.offset(of: \.remote_key))
         for name in Recordings.names {
             for event in try Recordings.events(name) {
-                let key = event.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: 48, as: UInt64.self) }
+                let key = event.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: place, as: UInt64.self) }
                 #expect(key == 0)
             }
         }
