@@ -67,11 +67,59 @@ extension Live {
                 pairs(spaces.client, "token", "remote_token")
                     == pairs(spaces.server, "remote_token", "token"))
         }
+
+        /// Two addresses are announced one after the other, and taken back in one packet.
+        @Test func severalAddresses() throws {
+            let stage = try Stage(executable: try Program.path())
+            let spaces = Sides(client: stage.client.namespace, server: stage.server.namespace)
+            let surroundings = Surroundings(spaces)
+            for side in Side.allCases { try surroundings.setLimits(side, subflows: 4, accepted: 4) }
+            var server = try Actors.server(stage.server, port: 27726, family: "6+4")
+            _ = try server.expect(["ready"], interruptedBy: -1)
+            var client = try Actors.client(
+                stage.client, to: "::ffff:\(stage.server.ipv4Text)", port: 27726)
+            _ = try client.expect(["ready"], interruptedBy: -1)
+            var clientMonitor = try Monitor(spaces.client)
+            var serverMonitor = try Monitor(spaces.server)
+            let file = try traced(["--steps"]) { tracing in
+                let output = tracing.output
+                func seen(_ type: String, _ word: String, _ count: Int) throws {
+                    _ = try Tracing.lines(of: output) { lines in
+                        lines.filter {
+                            $0.isIn(spaces)
+                                && ($0.type == type && $0.verdict == word || $0.text("change") == word)
+                        }
+                        .count == count
+                    }
+                }
+                client.tell("go")
+                _ = try client.expect(["connected"], interruptedBy: -1)
+                try surroundings.addEndpoint(.server, stage.server.second.ipv4Text, "signal id 6")
+                try seen("join", "joined", 2)
+                try surroundings.addEndpoint(.server, stage.server.second.ipv6Text, "signal id 9")
+                try seen("join", "joined", 4)
+                try surroundings.tool(.server, "ip", ["mptcp", "endpoint", "flush"])
+                try seen("address", "removed", 2)
+                server.tell("close")
+                client.tell("close")
+                _ = try client.expect(["done"], interruptedBy: -1)
+                try client.finish()
+                try server.finish()
+                try surroundings.restore()
+                try stage.awaitSilence()
+            }
+            let removed = file.of("address", in: spaces.client.inode).filter {
+                $0.text("change") == "removed"
+            }
+            #expect(removed.map { $0.number("id") ?? -1 }.sorted() == [6, 9])
+            file.judge(.client, in: spaces.client.inode, try clientMonitor.events())
+            file.judge(.server, in: spaces.server.inode, try serverMonitor.events())
+        }
     }
 }
 
 extension Line {
-    fileprivate func isIn(_ spaces: Sides<Namespace>) -> Bool {
+    func isIn(_ spaces: Sides<Namespace>) -> Bool {
         number("netns") == Int(spaces.client.inode) || number("netns") == Int(spaces.server.inode)
     }
 }

@@ -150,7 +150,7 @@ extension Live {
                 for output in [plain.output, stepped.output] {
                     _ = try Tracing.lines(of: output) { lines in
                         lines.filter {
-                            $0.type == type && ($0.text("outcome") ?? $0.text("change")) == word
+                            $0.isIn(spaces) && $0.type == type && $0.verdict == word
                         }.count == count
                     }
                 }
