@@ -55,6 +55,8 @@ public struct SubflowInfo: Hashable, Sendable {
         public static let fullyEstablished = Flags(rawValue: 1 << 6)
         public static let connected = Flags(rawValue: 1 << 7)
         public static let mapValid = Flags(rawValue: 1 << 8)
+        /// One end asked for MPTCP or to join, or the other agreed.
+        static let asksOrAgreed: Flags = [.capable, .requestsCapable, .joined, .requestsJoin]
 
         /// A letter for each, as ss prints them.
         public var letters: String {

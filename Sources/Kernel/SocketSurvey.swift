@@ -16,7 +16,7 @@ public struct SurveyedConnection: Sendable {
     public var inode: UInt32
     public var uid: UInt32
     public var owner: Owner?
-    /// nil: plain TCP.
+    /// nil: plain TCP, or fallen back before it had a token.
     public var mptcp: MptcpInfo?
     /// Its subflows in the table of TCP, the first one first if it is there.
     public var subflows: [InetSocket]
@@ -126,6 +126,15 @@ extension SocketSurvey {
         }
         for (place, socket) in open.enumerated()
         where SocketState.open.contains(socket.state) && !taken.contains(place) {
+            if let info = socket.subflow, info.token == 0, info.flags.isDisjoint(with: .asksOrAgreed) {
+                // It fell back before it asked for anything: the kernel lists MPTCP sockets by token.
+                connections.append(
+                    SurveyedConnection(
+                        kind: .fallback, local: socket.local, remote: socket.remote, tcpState: socket.state,
+                        listener: nil, side: .client, inode: socket.inode, uid: socket.uid, owner: nil,
+                        mptcp: nil, subflows: [socket], hasFirst: true))
+                continue
+            }
             // Of a connection that came or went between the two tables, or one that is not accepted
             // and, without privileges, could be a subflow.
             if socket.isSubflow == true || socket.isSubflow == nil && socket.inode == 0 { continue }

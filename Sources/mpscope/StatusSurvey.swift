@@ -182,7 +182,7 @@ extension StatusConnection {
         token = found.mptcp?.token ?? 0
         hasRemoteKey = found.mptcp?.hasRemoteKey
         checksum = found.mptcp?.checksum
-        subflows = found.mptcp?.subflows ?? 0
+        subflows = found.mptcp?.subflows ?? UInt32(found.subflows.count)
         for (place, socket) in found.subflows.enumerated() {
             var subflow = StatusSubflow(
                 number: UInt32(place) + (found.hasFirst ? 0 : 1), local: socket.local,

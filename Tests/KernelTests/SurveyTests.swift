@@ -109,4 +109,15 @@ import Testing
             ], netns: 1)
         #expect(survey.connections.isEmpty && survey.others.isEmpty)
     }
+
+    /// Such an MPTCP socket is in the table of TCP only.
+    @Test func fallenBackBeforeItAsked() {
+        let (here, there) = (Endpoint(Self.client, 1), Endpoint(Self.server, 2))
+        let survey = SocketSurvey(
+            mptcp: [], tcp: [tcp(here, there, inode: 5, subflow: info([.connected], token: 0))], netns: 1)
+        #expect(survey.connections.map(\.kind) == [.fallback])
+        #expect(survey.connections.map(\.side) == [.client])
+        #expect(survey.connections.map { $0.subflows.count } == [1])
+        #expect(survey.others.isEmpty)
+    }
 }

@@ -65,6 +65,15 @@ struct Line: Hashable, Sendable {
         return Place(addr: addr, port: port)
     }
 
+    /// The address of an end that may have no port.
+    func address(_ key: String) -> String? {
+        if case .object(let object)? = fields[key], case .text(let addr)? = object["addr"] {
+            addr
+        } else {
+            nil
+        }
+    }
+
     /// The numbers of an object.
     func numbers(_ key: String) -> [String: Int] {
         guard case .object(let object)? = fields[key] else { return [:] }

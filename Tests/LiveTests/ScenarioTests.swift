@@ -21,7 +21,11 @@ extension Live {
             try steps.awaitReady()
             try clientAlone.awaitReady()
             try serverAlone.awaitReady()
-            let result = try scenario.run(on: stage)
+            var clientMonitor = try Monitor(stage.client.namespace)
+            var serverMonitor = try Monitor(stage.server.namespace)
+            let midway = Midway()
+            let joins = !(scenario.expected.client.joins + scenario.expected.server.joins).isEmpty
+            let result = try scenario.run(on: stage) { try midway.look(at: stage, tracing: joins) }
             #expect(result.counters.client == scenario.expected.client.counters)
             #expect(result.counters.server == scenario.expected.server.counters)
             let whole = try Seen(try everything.finish(), scenario, stage, result)
@@ -37,6 +41,20 @@ extension Live {
 
             #expect(whole.file.of("step") == [])
             stepped.judgeCounters(scenario, result)
+            stepped.file.judge(.client, in: stage.client.namespace.inode, try clientMonitor.events())
+            stepped.file.judge(.server, in: stage.server.namespace.inode, try serverMonitor.events())
+
+            // What was open when a trace began ends in it under the same number.
+            let late = try midway.finish()
+            #expect((late != nil) == joins)
+            for space in [stage.client.namespace, stage.server.namespace] {
+                guard let late else { break }
+                let conns = late.of("connection", in: space.inode).map { $0.number("conn") }
+                #expect(conns.count == 1)
+                for conn in conns {
+                    #expect(late.of("close").filter { $0.number("conn") == conn }.count == 1)
+                }
+            }
             guard Scenario.basic.contains(where: { $0.name == name }) else { return }
             for handshake in scenario.expected.client.handshakes {
                 #expect(
