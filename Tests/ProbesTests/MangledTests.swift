@@ -68,7 +68,7 @@ struct Dice: RandomNumberGenerator {
 
         /// What `replay` claims that is not so. `repeated`: how often a true claim may be told again.
         func wrong(_ replay: Replay, lossesTold: Bool = false, repeated: Int = 0) -> [String] {
-            var wrong = replay.brokenChains
+            var wrong = replay.brokenChains(nobodys: false)
             let found = Claims(replay)
             for (attempt, records) in found.handshakes {
                 let truth = attempt.of(claims.handshakes)

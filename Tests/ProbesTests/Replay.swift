@@ -123,10 +123,12 @@ struct Replay {
     }
 
     /// Steps that do not begin where the last one of their subflow ended.
-    var brokenChains: [String] {
+    /// - Parameter nobodys: also those of subflows whose connection is not known; when events come
+    ///   twice, two of these may have the same ends at the same time.
+    func brokenChains(nobodys: Bool) -> [String] {
         var last: [Subflow: SubflowState] = [:]
         var broken: [String] = []
-        for step in steps where step.observation.step != .listening {
+        for step in steps where step.observation.step != .listening && (nobodys || step.conn != 0) {
             let key = Subflow(step)
             let before = last[key] ?? .none
             // Nobody's joins may have the same ends, one after the other.
