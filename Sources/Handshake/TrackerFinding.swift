@@ -44,7 +44,10 @@ extension Tracker {
             // Of a plain socket that began before the trace, nothing is told.
             return nil
         case .fallback where observation.hook == .dataAvailable:
-            return connections.msk(observation.msk) ?? connections.token(observation.netns, observation.token)
+            let found =
+                connections.msk(observation.msk) ?? connections.token(observation.netns, observation.token)
+            // Made and nothing more: a filter left the rest of it out.
+            return found.flatMap { connections[$0].state == .created ? nil : $0 }
         case .mptcpEstablished, .fallback:
             if let index = connections.msk(observation.msk) { return index }
             return add(observation)
