@@ -105,9 +105,9 @@ static __always_inline _Bool mps_wanted(const struct mps_tuple *t, __u32 side)
 }
 
 /* Additional subflows belong to a connection that other ends decided about: user space knows it. */
-static __always_inline _Bool mps_join_wanted(const struct mps_tuple *t, __u32 side)
+static __always_inline _Bool mps_join_wanted(const struct mps_tuple *t)
 {
-	return mps_netns_wanted(t->netns) && (!config.side || !side || config.side == side);
+	return mps_netns_wanted(t->netns);
 }
 
 static __always_inline void *mps_reserve(__u64 size, __u32 kind, __u32 hook)

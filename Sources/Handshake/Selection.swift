@@ -55,6 +55,11 @@ public struct Selection {
             || port != 0 || localPort != 0 || remotePort != 0 || address != nil
     }
 
+    /// Whether the kernel leaves connections out by their ends, so that their joins come alone.
+    private var restrictsInKernel: Bool {
+        side != nil || family != 0 || port != 0 || localPort != 0 || remotePort != 0 || address != nil
+    }
+
     /// Appends `record`, and whatever waited for it, to `out` if it is wanted.
     public mutating func pass(_ record: Record, to out: inout ContiguousArray<Record>) {
         let before = out.count
@@ -77,7 +82,9 @@ public struct Selection {
             if step.conn == 0 {
                 // A listener's; or of a subflow whose connection is not known.
                 let o = step.observation
-                if o.step == .listening || wants(o.netns, step.side, step.owner, o.local, o.remote) {
+                if o.step == .listening
+                    || !restrictsInKernel && wants(o.netns, step.side, step.owner, o.local, o.remote)
+                {
                     out.append(record)
                 }
                 return
@@ -133,8 +140,10 @@ public struct Selection {
             // The ends of its further subflows may come after its own.
             if !close.hasJoins { known[close.conn] = nil }
         case .join(let join):
+            // The kernel left its connection out, unless there never was one.
             if join.conn == 0
-                ? wants(join.netns, join.side, join.owner, join.local, join.remote)
+                ? (!restrictsInKernel || join.reason == .mpJoinNoTokenFound)
+                    && wants(join.netns, join.side, join.owner, join.local, join.remote)
                 : known[join.conn]?.isWanted ?? false
             {
                 out.append(record)

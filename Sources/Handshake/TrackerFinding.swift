@@ -44,8 +44,11 @@ extension Tracker {
             // Of a plain socket that began before the trace, nothing is told.
             return nil
         case .fallback where observation.hook == .dataAvailable:
-            return sameToken(connections.msk(observation.msk), observation)
+            let found =
+                sameToken(connections.msk(observation.msk), observation)
                 ?? connections.token(observation.netns, observation.token)
+            // Made and nothing more: a filter left the rest of it out.
+            return found.flatMap { connections[$0].state == .created ? nil : $0 }
         case .mptcpEstablished, .fallback:
             return sameToken(connections.msk(observation.msk), observation) ?? add(observation)
         case .closed where observation.hook == .sockRelease:

@@ -152,7 +152,10 @@ extension Tracker {
 
     /// ADD_ADDR and RM_ADDR: told, and no input of the machine.
     mutating func addressed(_ observation: Observation) {
-        guard let found = connections.subflow(observation.socket) else { return }
+        guard
+            let found = connections.subflow(observation.socket)
+                ?? connections.token(observation.netns, observation.token)
+        else { return }
         let subflow = connections[found]
         guard subflow.netns == observation.netns, subflow.id != 0 else { return }
         let sent = observation.hook == .skbEgress

@@ -89,7 +89,7 @@ extension Tracker {
             time: observation.time, conn: connection.id,
             duration: connection.synTime != 0 && observation.time >= connection.synTime
                 ? observation.time - connection.synTime : nil,
-            subflows: connection.subflows)
+            subflows: connection.fromSnapshot ? nil : connection.subflows)
         record.hasJoins = connection.lastSubflow > 0
         records.append(.close(record))
     }

@@ -106,7 +106,8 @@ import Testing
         let close = try #require(found.closes.first)
         #expect(close.conn == found.connections.first?.conn)
         #expect(close.duration == nil)
-        #expect(close.subflows == 2)
+        // How many it had before the trace is not known.
+        #expect(close.subflows == nil)
     }
 
     @Test func aFullTableCountsWhatMadeRoom() {

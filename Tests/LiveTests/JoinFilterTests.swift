@@ -74,21 +74,11 @@ extension Live {
             #expect(counted.of("join").count == 2)
             for ((options, wanted), trace) in zip(Self.filters, traces) {
                 let file = try trace.tracing.finish(validating: false)
-                // The kernel's part leaves joins of the other side out; and of a connection that it
-                // left out, joins come as those of nobody's.
-                let isAlways = options[0] == "--side"
-                let isKnown = isAlways || wanted.isEmpty && options[0] != "--outcome"
-                withKnownIssue(
-                    "joins of connections that the kernel's filters leave out", isIntermittent: !isAlways
-                ) {
-                    for side in Side.allCases {
-                        let netns = spaces[side].inode
-                        #expect(
-                            file.told(in: netns) == (wanted.contains(side) ? whole.told(in: netns) : []),
-                            "\(options) \(side)")
-                    }
-                } when: {
-                    isKnown
+                for side in Side.allCases {
+                    let netns = spaces[side].inode
+                    #expect(
+                        file.told(in: netns) == (wanted.contains(side) ? whole.told(in: netns) : []),
+                        "\(options) \(side)")
                 }
             }
         }
@@ -117,15 +107,7 @@ extension Live {
             let wholeSteps = try stepped.finish()
             #expect(whole.of("fallback").filter { $0.isIn(spaces) }.count == 2)
             for ((options, wanted), trace) in zip(filters, traces) {
-                // The socket is seen to be made, then nothing that the kernel's filters leave out, then
-                // its fallback, which they do not.
-                var finished: TraceFile?
-                try withKnownIssue("a fallback of a connection that the kernel's filters leave out") {
-                    finished = try trace.tracing.finish(validating: false)
-                } when: {
-                    options == ["-6", "--steps"]
-                }
-                let file = try #require(finished)
+                let file = try trace.tracing.finish(validating: false)
                 let all = options.contains("--steps") ? wholeSteps : whole
                 for side in Side.allCases {
                     let netns = spaces[side].inode

@@ -10,6 +10,15 @@ extension Live {
     /// Every scenario, as seen by traces of everything and of one end alone.
     @Suite struct EveryScenario {
         @Test(arguments: Scenario.all.map(\.name)) func everyTraceSeesWhatIsDeclared(_ name: String) throws {
+            // A program that a softirq interrupts is skipped and counted as lost: such a run proves
+            // nothing, and is made again.
+            for attempt in 1...3 {
+                if try look(at: name, isLast: attempt == 3) { return }
+            }
+        }
+
+        /// - Returns: false if something was lost.
+        private func look(at name: String, isLast: Bool) throws -> Bool {
             let scenario = try #require(Scenario.named(name))
             let stage = try Stage(executable: try Program.path())
             // Four traces of the same run.
@@ -28,10 +37,17 @@ extension Live {
             let result = try scenario.run(on: stage) { try midway.look(at: stage, tracing: joins) }
             #expect(result.counters.client == scenario.expected.client.counters)
             #expect(result.counters.server == scenario.expected.server.counters)
-            let whole = try Seen(try everything.finish(), scenario, stage, result)
-            let stepped = try Seen(try steps.finish(), scenario, stage, result)
-            let client = try Seen(try clientAlone.finish(), scenario, stage, result, only: .client)
-            let server = try Seen(try serverAlone.finish(), scenario, stage, result, only: .server)
+            let files = (
+                try everything.finish(), try steps.finish(), try clientAlone.finish(),
+                try serverAlone.finish()
+            )
+            let late = try midway.finish()
+            let lost = files.0.lostTotal + files.1.lostTotal + files.2.lostTotal + files.3.lostTotal
+            if lost > 0, !isLast { return false }
+            let whole = try Seen(files.0, scenario, stage, result)
+            let stepped = try Seen(files.1, scenario, stage, result)
+            let client = try Seen(files.2, scenario, stage, result, only: .client)
+            let server = try Seen(files.3, scenario, stage, result, only: .server)
 
             // An end alone tells the same, whatever else is traced.
             #expect(whole.normalised(.client) == stepped.normalised(.client))
@@ -45,7 +61,6 @@ extension Live {
             stepped.file.judge(.server, in: stage.server.namespace.inode, try serverMonitor.events())
 
             // What was open when a trace began ends in it under the same number.
-            let late = try midway.finish()
             #expect((late != nil) == joins)
             for space in [stage.client.namespace, stage.server.namespace] {
                 guard let late else { break }
@@ -55,7 +70,7 @@ extension Live {
                     #expect(late.of("close").filter { $0.number("conn") == conn }.count == 1)
                 }
             }
-            guard Scenario.basic.contains(where: { $0.name == name }) else { return }
+            guard Scenario.basic.contains(where: { $0.name == name }) else { return true }
             for handshake in scenario.expected.client.handshakes {
                 #expect(
                     stepped.ladders(.client)
@@ -66,6 +81,7 @@ extension Live {
                     stepped.ladders(.server)
                         == Array(repeating: Ladder.server(handshake), count: handshake.count))
             }
+            return true
         }
     }
 }

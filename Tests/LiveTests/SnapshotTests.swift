@@ -191,15 +191,10 @@ extension Live {
                     let closes = file.of("close").filter { $0.number("conn") == conn }
                     #expect(closes.count == 1)
                     #expect(closes.first?.number("duration_us") == nil)
-                    withKnownIssue("docs/records.md: how many an old one ever had is not known") {
-                        #expect(closes.first?.number("subflows") == nil)
-                    }
+                    #expect(closes.first?.number("subflows") == nil)
                 }
             }
-            // Of the subflows that are older than the trace the mirror does not know the connection.
-            withKnownIssue("addresses on subflows that are older than the trace") {
-                files[1].judge(.client, in: spaces.client.inode, try clientMonitor.events())
-            }
+            files[1].judge(.client, in: spaces.client.inode, try clientMonitor.events())
             files[1].judge(.server, in: spaces.server.inode, try serverMonitor.events())
         }
 

@@ -77,6 +77,12 @@ import Testing
                     return true
                 }
             },
+            try edited("blackhole-holds", "no token") { event in
+                if event.counted(MPS_MIB_SYNTX_DISABLED) {
+                    event.mib = UInt8(MPS_MIB_TOKEN_INIT.rawValue)
+                }
+                return true
+            },
             try edited("blackhole-holds", "TCP MD5") { event in
                 if event.counted(MPS_MIB_SYNTX_DISABLED) {
                     event.mib = UInt8(MPS_MIB_MD5SIG_FALLBACK.rawValue)

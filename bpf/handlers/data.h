@@ -22,7 +22,7 @@ static __noinline int mps_on_bad_mapping(struct sock *ssk, __u32 status)
 	if (!ssk || !mps_is_mptcp(ssk) || mps_copy_sock(&copy, ssk))
 		return 0;
 	mps_tuple_of(&t, &copy);
-	if (!mps_join_wanted(&t, 0))
+	if (!mps_join_wanted(&t))
 		return 0;
 	context = mps_context(ssk);
 	if (!context)

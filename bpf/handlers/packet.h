@@ -239,10 +239,12 @@ static __always_inline void mps_send_packet(const struct mps_packet *p, struct s
 struct mps_signal {
 	__u64 ssk;
 	__u8 address[16];
+	__u32 token; /* of the connection at this end */
+	__u32 hook;
 	__u16 port;
 	__u8 option; /* MPS_OPTION_ADD_ADDR or _RM_ADDR */
 	__u8 id;
-	__u32 hook;
+	__u32 unused;
 };
 
 __noinline int mps_send_signal(const struct mps_tuple *t, const struct mps_signal *signal)
@@ -259,6 +261,7 @@ __noinline int mps_send_signal(const struct mps_tuple *t, const struct mps_signa
 	e->flags = MPS_F_PACKET | MPS_F_MPTCP;
 	e->option = signal->option;
 	e->ssk = signal->ssk;
+	e->token = signal->token;
 	e->remote_id = signal->id;
 	e->remote_port = signal->port;
 	__builtin_memcpy(e->remote, signal->address, 16);
@@ -271,10 +274,13 @@ static __always_inline void mps_send_signals(const struct mps_packet *p, const s
 					     __u32 signals, struct sock *ssk, __u32 hook)
 {
 	__u32 add_addr = signals >> 8 & 0xff, rm_addr = signals >> 16 & 0xff;
+	struct mptcp_subflow_context *context = mps_context(ssk);
 	struct mps_signal signal = { .ssk = (__u64)ssk, .hook = hook };
 	const __u8 *o = options->bytes;
 	__u32 at, size;
 
+	if (context)
+		signal.token = BPF_CORE_READ(context, token);
 	at = add_addr ? add_addr - 1 : 63;
 	mps_opaque(at);
 	at &= 63;
@@ -353,7 +359,7 @@ __noinline int mps_on_open_packet(struct __sk_buff *skb, __u32 egress)
 		return 1;
 	signals = mps_signals(&options);
 	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;
-	if (!mps_join_wanted(&p.t, 0))
+	if (!mps_join_wanted(&p.t))
 		return 1;
 	if (is_joining && signals & 1) {
 		bpf_map_delete_elem(&joining, &key);
@@ -397,7 +403,7 @@ static __always_inline int mps_on_packet_out(struct __sk_buff *skb)
 	sk = &tp->inet_conn.icsk_inet.sk;
 	is_mptcp = tp->is_mptcp;
 	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;
-	if (p.option == MPS_OPTION_MP_JOIN ? !mps_join_wanted(&p.t, 0)
+	if (p.option == MPS_OPTION_MP_JOIN ? !mps_join_wanted(&p.t)
 					   : !mps_wanted(&p.t, synack ? MPS_SIDE_SERVER : MPS_SIDE_CLIENT))
 		return 1;
 	if (synack) {
@@ -476,7 +482,7 @@ static __always_inline int mps_on_packet_in(struct __sk_buff *skb)
 	p.t.netns = sk->__sk_common.skc_net.net->ns.inum;
 	if (state == TCP_LISTEN) {
 		if (joins || (place.flags & TCP_FLAG_RST && any_join_received)
-			    ? mps_join_wanted(&p.t, MPS_SIDE_SERVER) : mps_wanted(&p.t, MPS_SIDE_SERVER))
+			    ? mps_join_wanted(&p.t) : mps_wanted(&p.t, MPS_SIDE_SERVER))
 			mps_on_listener_packet(&p, sk, place.flags, is_mptcp);
 	} else if (place.flags & TCP_FLAG_RST) {
 		/* tcp_reset() is next, and does not say what the RST carried. */
@@ -487,7 +493,7 @@ static __always_inline int mps_on_packet_in(struct __sk_buff *skb)
 		__u64 key = (__u64)sk;
 
 		if (is_mptcp && mps_is_joining(key)) {
-			if (!mps_join_wanted(&p.t, MPS_SIDE_CLIENT))
+			if (!mps_join_wanted(&p.t))
 				return 1;
 			/* subflow_finish_connect() may refuse it, and counts why. */
 			mps_mark(sk, key);

@@ -21,7 +21,7 @@ static __always_inline int mps_on_reset_in(struct sock *ssk)
 		return 0;
 	state = MPS_FROM(&copy, sock_common, skc_state, __u8);
 	mps_tuple_of(&t, &copy);
-	if (joins ? !mps_join_wanted(&t, 0) : !mps_wanted(&t, state == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
+	if (joins ? !mps_join_wanted(&t) : !mps_wanted(&t, state == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_RESET_IN, MPS_HOOK_RECEIVE_RESET);
 	if (!e)
@@ -84,7 +84,7 @@ static __always_inline int mps_on_reset_out(struct sock *sk, struct sk_buff *skb
 	if (!mps_tuple_of_skb(&t, skb))
 		return 0;
 	t.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	if (!mps_join_wanted(&t, MPS_SIDE_SERVER))
+	if (!mps_join_wanted(&t))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_RESET_OUT, MPS_HOOK_SEND_RESET);
 	if (!e)

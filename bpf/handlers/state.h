@@ -113,7 +113,7 @@ static __noinline int mps_on_join_connect(struct sock *ssk)
 	if (mps_copy_sock(&copy, ssk))
 		return 0;
 	mps_tuple_of(&t, &copy);
-	if (!mps_join_wanted(&t, MPS_SIDE_CLIENT))
+	if (!mps_join_wanted(&t))
 		return 0;
 	any_joining = 1;
 	if (bpf_map_update_elem(&joining, &key, &one, BPF_ANY))
@@ -150,7 +150,7 @@ static __noinline int mps_on_subflow_established(struct sock *ssk, _Bool is_mptc
 	if (mps_copy_sock(&copy, ssk))
 		return 0;
 	mps_tuple_of(&t, &copy);
-	if (mps_is_joining((__u64)ssk) ? !mps_join_wanted(&t, MPS_SIDE_CLIENT)
+	if (mps_is_joining((__u64)ssk) ? !mps_join_wanted(&t)
 				       : !mps_wanted(&t, MPS_SIDE_CLIENT))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_SUBFLOW_ESTABLISHED, MPS_HOOK_SET_STATE);
@@ -271,7 +271,7 @@ static __noinline int mps_on_child_established(struct sock *ssk, _Bool is_mptcp)
 			return 0;
 		bpf_map_delete_elem(&offered, &t);
 	}
-	if (is_mptcp && any_join_received ? !mps_join_wanted(&t, MPS_SIDE_SERVER)
+	if (is_mptcp && any_join_received ? !mps_join_wanted(&t)
 					  : !mps_wanted(&t, MPS_SIDE_SERVER))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_CHILD_ESTABLISHED, MPS_HOOK_SET_STATE);
@@ -312,7 +312,7 @@ static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, in
 		return 0;
 	mps_tuple_of(&t, &copy);
 	mps_closed_port(&t, ssk);
-	if (joins ? !mps_join_wanted(&t, 0) : !mps_wanted(&t, old == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
+	if (joins ? !mps_join_wanted(&t) : !mps_wanted(&t, old == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_SUBFLOW_CLOSED, MPS_HOOK_SET_STATE);
 	if (!e)
