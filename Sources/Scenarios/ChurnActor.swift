@@ -17,7 +17,7 @@ enum ChurnActor {
             let share = plan.count / plan.lanes + (place < plan.count % plan.lanes ? 1 : 0)
             lanes.append(try Lane(plan, place: place, count: share))
         }
-        let before = try HandshakeCounters.ofThisThread()
+        let before = try Counters.ofThisThread()
         if options["wait"] != nil {
             try parent.say("ready")
             try parent.await("go")
@@ -29,7 +29,7 @@ enum ChurnActor {
         var failures = 0
         for lane in lanes { failures += lane.failures }
         let first = lanes.first { $0.failures > 0 }.map { " first_error=\"\($0.firstError)\"" } ?? ""
-        let counted = try HandshakeCounters.ofThisThread() - before
+        let counted = try Counters.ofThisThread() - before
         let done = plan.count - failures
         try parent.say(
             "churn connections=\(done) failures=\(failures)\(first) wall_ns=\(wall)"

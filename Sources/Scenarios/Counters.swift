@@ -118,6 +118,3 @@ extension Counters: CustomStringConvertible {
             : values.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: " ")
     }
 }
-
-/// The former name.
-public typealias HandshakeCounters = Counters
