@@ -11,7 +11,7 @@ extension Tracker {
             return observation.hook == .skbEgress
                 ? sameEnds(connections.subflow(observation.socket), observation) : joining(observation)
         case .joinSynReceived:
-            return connections.halfOpen(observation) ?? joinReceived(observation)
+            return stillHalfOpen(observation) ?? joinReceived(observation)
         case .joinSynackSent:
             return connections.halfOpen(observation)
         case .joinSynackReceived:
@@ -26,11 +26,7 @@ extension Tracker {
                 ? sameEnds(connections.subflow(observation.socket), observation) : connecting(observation)
         case .synReceived:
             // A half-open handshake of the same addresses that was answered is this SYN again.
-            if let index = connections.halfOpen(observation) {
-                guard let time = closing[connections[index].listener] else { return index }
-                letGo(index, time)
-            }
-            return addHalfOpen(observation)
+            return stillHalfOpen(observation) ?? addHalfOpen(observation)
         case .synackSent, .ackReceived:
             return connections.halfOpen(observation)
         case .synackReceived:
@@ -64,6 +60,14 @@ extension Tracker {
         default:
             return nil
         }
+    }
+
+    /// The half-open handshake of these ends; one whose listener closed goes now.
+    mutating func stillHalfOpen(_ observation: Observation) -> Int32? {
+        guard let index = connections.halfOpen(observation) else { return nil }
+        guard let time = closing[connections[index].listener] else { return index }
+        letGo(index, time)
+        return nil
     }
 
     /// A pointer may be a new socket's: the peer's address and the namespace must be the same too.
