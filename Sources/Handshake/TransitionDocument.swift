@@ -6,8 +6,9 @@ extension TransitionTable {
         var text = """
             # The mirrored state machine
 
-            Made by `mpscope state-machine` from the one table in
-            `Sources/Handshake/Transitions.swift`; a test holds this page against it.
+            Made by `mpscope state-machine` from the one table, whose rows are in
+            `Sources/Handshake/Transitions.swift` and `JoinTransitions.swift`; a test holds this page
+            against it.
 
             Every subflow is in one of these states. The machine takes observations in the order in
             which the kernel made them; a row fits when the subflow is in one of its states, the step
