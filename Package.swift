@@ -77,7 +77,9 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: strict),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(
+            name: "HandshakeTests", dependencies: ["Handshake", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "OutputTests", dependencies: ["Handshake", "Output"],
             resources: [.copy("Golden")], swiftSettings: strict),
@@ -93,7 +95,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ProbesTests",
-            dependencies: ["BPF", "CEvent", "CLibbpf", "Handshake", "Probes", "Scenarios"],
+            dependencies: ["BPF", "CEvent", "CLibbpf", "Handshake", "Probes", "Scenarios", "TestSupport"],
             exclude: ["Recorded"], swiftSettings: strict),
         .testTarget(
             name: "LiveTests",

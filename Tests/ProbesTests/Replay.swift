@@ -166,62 +166,39 @@ struct Ends {
 extension Scenarios.Expectation {
     /// What of it was not found, and what was found beside it.
     func differences(from replay: Replay, netns: UInt32) -> [String] {
+        Self.differences(
+            handshakes.map { ($0, $0.count) }, replay.handshakes.filter { $0.netns == netns }
+        ) { $0.outcome == $1.outcome && $0.reason == $1.reason && $0.family == $1.family }
+            // Those of which more is known first.
+            + Self.differences(
+                joins.sorted { $0.backup != nil && $1.backup == nil }.map { ($0, $0.count) },
+                replay.joins.filter { $0.netns == netns }
+            ) {
+                $0.outcome == $1.outcome && $0.reason == $1.reason && $0.family == $1.family
+                    && ($0.backup == nil || $0.backup == $1.backup)
+            }
+            + Self.differences(
+                fallbacks.map { ($0, $0.count) }, replay.fallbacks.filter { $0.netns == netns }
+            ) { $0.reason == $1.reason }
+            + Self.differences(
+                addresses.map { ($0, $0.count) }, replay.addresses.filter { $0.netns == netns }
+            ) { $0.change == $1.change }
+    }
+
+    private static func differences<Wanted, Found>(
+        _ wanted: [(Wanted, Int)], _ found: [Found], _ fits: (Wanted, Found) -> Bool
+    ) -> [String] {
         var problems: [String] = []
-        var handshakes = replay.handshakes.filter { $0.netns == netns }
-        for expected in self.handshakes {
-            for _ in 0..<expected.count {
-                if let at = handshakes.firstIndex(where: {
-                    $0.outcome == expected.outcome && $0.reason == expected.reason
-                        && $0.family == expected.family
-                }) {
-                    handshakes.remove(at: at)
+        var left = found
+        for (one, count) in wanted {
+            for _ in 0..<count {
+                if let at = left.firstIndex(where: { fits(one, $0) }) {
+                    left.remove(at: at)
                 } else {
-                    problems.append("missing: \(expected)")
+                    problems.append("missing: \(one)")
                 }
             }
         }
-        problems += handshakes.map { "unexpected: \($0)" }
-
-        var joins = replay.joins.filter { $0.netns == netns }
-        // Those of which more is known first.
-        for expected in self.joins.sorted(by: { $0.backup != nil && $1.backup == nil }) {
-            for _ in 0..<expected.count {
-                if let at = joins.firstIndex(where: {
-                    $0.outcome == expected.outcome && $0.reason == expected.reason
-                        && $0.family == expected.family
-                        && (expected.backup == nil || $0.backup == expected.backup)
-                }) {
-                    joins.remove(at: at)
-                } else {
-                    problems.append("missing: \(expected)")
-                }
-            }
-        }
-        problems += joins.map { "unexpected: \($0)" }
-
-        var fallbacks = replay.fallbacks.filter { $0.netns == netns }
-        for expected in self.fallbacks {
-            for _ in 0..<expected.count {
-                if let at = fallbacks.firstIndex(where: { $0.reason == expected.reason }) {
-                    fallbacks.remove(at: at)
-                } else {
-                    problems.append("missing: \(expected)")
-                }
-            }
-        }
-        problems += fallbacks.map { "unexpected: \($0)" }
-
-        var addresses = replay.addresses.filter { $0.netns == netns }
-        for expected in self.addresses {
-            for _ in 0..<expected.count {
-                if let at = addresses.firstIndex(where: { $0.change == expected.change }) {
-                    addresses.remove(at: at)
-                } else {
-                    problems.append("missing: \(expected)")
-                }
-            }
-        }
-        problems += addresses.map { "unexpected: \($0)" }
-        return problems
+        return problems + left.map { "unexpected: \($0)" }
     }
 }
