@@ -90,6 +90,10 @@ final class Session {
         nameListeners(of: namespaces ?? (try? NetworkNamespaces.all()) ?? [])
         var tracing = Tracer.Options(cgroupRoot: cgroups.path)
         tracing.backend = options.backend
+        tracing.calibrationTraffic = { begin in
+            try OwnConnections.makePair(
+                address: Calibration.address, threadName: Calibration.threadName, begin: begin)
+        }
         tracing.filters = options.filters(netns: wanted)
         tracing.steps = options.steps
         tracing.allTcp = options.allTcp
