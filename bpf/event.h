@@ -219,7 +219,7 @@ struct mps_counter {
 	mps_u64 events;
 	mps_u64 lost;
 	mps_u64 table_full;
-	mps_u64 unused;
+	mps_u64 caught; /* what a second program saw while the hook's own was interrupted */
 };
 
 /* What the loader tells the programs, before they are loaded (read-only afterwards). */

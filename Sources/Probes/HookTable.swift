@@ -50,7 +50,8 @@ public struct HookWay: Sendable {
     public var target: String
     /// The BPF program.
     public var program: String
-    /// The one that keeps the arguments for it (a kprobe before a kretprobe); nil: none is needed.
+    /// The one that runs before it: a kprobe that keeps the arguments for a kretprobe, the program
+    /// whose interruptions it fills in for; nil: none is needed.
     public var before: String?
     /// How many parameters the place must have; nil: any number will do.
     public var parameters: Int?
@@ -103,7 +104,11 @@ public enum HookTable {
     private static let everywhere: [HookPlan] = [
         HookPlan(
             hook: .inetSockSetState,
-            ways: [HookWay(.rawTracepoint, "inet_sock_set_state", "inet_sock_set_state")],
+            ways: [
+                HookWay(
+                    .rawTracepoint, "inet_sock_set_state", "inet_sock_set_state_nested",
+                    after: "inet_sock_set_state")
+            ],
             isRequired: true,
             tells: "listen, connect, both ends' verdicts, the end of a connection, and the owner",
             withoutIt: "nothing can be traced"),

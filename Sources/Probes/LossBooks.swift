@@ -45,13 +45,13 @@ public final class LossBooks {
         memory.bytes.loadUnaligned(fromByteOffset: place.lowerBound, as: type)
     }
 
-    /// How often the kernel skipped the program of a hook, because it was already running.
+    /// How often the kernel skipped a program of a hook, because it was already running.
     private func misses(_ hook: Hook) -> UInt64 {
         programs.reduce(0) { $1.hook == hook ? $0 + $1.program.recursionMisses : $0 }
     }
 
-    private func sum(_ hook: Int) -> (events: UInt64, lost: UInt64, tableFull: UInt64) {
-        var result: (events: UInt64, lost: UInt64, tableFull: UInt64) = (0, 0, 0)
+    private func sum(_ hook: Int) -> (events: UInt64, lost: UInt64, tableFull: UInt64, caught: UInt64) {
+        var result: (events: UInt64, lost: UInt64, tableFull: UInt64, caught: UInt64) = (0, 0, 0, 0)
         for cpu in 0..<cpus {
             let place = cpu * Int(MPS_MAX_HOOKS) + hook
             guard place < counters.count else { break }
@@ -60,6 +60,7 @@ public final class LossBooks {
             result.events &+= counter.events
             result.lost &+= counter.lost
             result.tableFull &+= counter.table_full
+            result.caught &+= counter.caught
         }
         return result
     }
@@ -82,7 +83,10 @@ public final class LossBooks {
     public func new(at time: UInt64, _ report: (LostRecord) -> Void) {
         for index in 0..<Int(MPS_HOOK_COUNT.rawValue) {
             guard let hook = Decoder.hook(UInt8(index)) else { continue }
+            // Before the sums: what is skipped meanwhile may then only be in what was caught.
+            let skipped = misses(hook)
             let sum = sum(index)
+            let missed = skipped > sum.caught ? skipped - sum.caught : 0
             if sum.lost > seen[index].ringFull {
                 report(
                     LostRecord(
@@ -96,7 +100,6 @@ public final class LossBooks {
                         reason: .tableFull))
                 seen[index].tableFull = sum.tableFull
             }
-            let missed = misses(hook)
             if missed > seen[index].recursion {
                 report(
                     LostRecord(

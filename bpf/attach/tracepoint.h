@@ -9,6 +9,24 @@
 SEC("raw_tracepoint/inet_sock_set_state")
 int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
+	struct mps_cloned *here = mps_cloned_here();
+
+	here->busy = 1;
+	mps_on_set_state((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
+	here->busy = 0;
+	return 0;
+}
+
+/*
+ * Runs after it for every change of state. The kernel runs no program a second time on a CPU: where
+ * a softirq interrupted the first, what the softirq changes is seen by this one alone.
+ */
+SEC("raw_tracepoint/inet_sock_set_state")
+int inet_sock_set_state_nested(struct bpf_raw_tracepoint_args *ctx)
+{
+	if (!mps_cloned_here()->busy)
+		return 0;
+	__sync_fetch_and_add(&mps_counter_of(MPS_HOOK_SET_STATE)->caught, 1);
 	return mps_on_set_state((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
 }
 

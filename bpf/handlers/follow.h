@@ -43,6 +43,8 @@ struct mps_cloned {
 	__u64 refused;
 	/* The msk whose verdict a function has just told: its change of state comes next. */
 	__u64 verdict;
+	/* The program of inet_sock_set_state is running. */
+	volatile __u64 busy;
 };
 
 struct mps_cloned cloned[MPS_MAX_CPUS] = {};
