@@ -77,9 +77,28 @@ import Testing
                     return true
                 }
             },
-            try edited("blackhole-holds", "no token") { event in
-                if event.counted(MPS_MIB_SYNTX_DISABLED) {
-                    event.mib = UInt8(MPS_MIB_TOKEN_INIT.rawValue)
+            try edited("functions/mptcp-ipv4", "MPTCP is off") { event in
+                guard event.isKind(MPS_SOCKET_CREATED) else { return false }
+                event.kind = UInt8(MPS_SOCKET_REFUSED.rawValue)
+                event.error = UInt16(ENOPROTOOPT)
+                return true
+            },
+            try edited("functions/third-ack-stripped", "no packet seen") { event in
+                !event.isKind(MPS_ACK_IN)
+            },
+            try edited("functions/join-unanswered", "no route") { event in
+                guard event.isKind(MPS_CONNECT), event.flags & UInt16(MPS_F_REQUEST_JOIN) != 0 else {
+                    return event.flags & UInt16(MPS_F_REQUEST_JOIN) == 0
+                }
+                event.kind = UInt8(MPS_JOIN_FAILED.rawValue)
+                event.hook = UInt8(MPS_HOOK_SUBFLOW_CONNECT.rawValue)
+                event.error = UInt16(ENETUNREACH)
+                return true
+            },
+            try edited("functions/dss-stripped-to-server", "mappings that do not fit") { event in
+                if event.counted(MPS_MIB_DSS_FALLBACK) {
+                    event.mib = UInt8(MPS_MIB_DSS_CORRUPTION.rawValue)
+                    event.option_flags = 0
                 }
                 return true
             },

@@ -6,15 +6,28 @@ import Probes
 import Scenarios
 import Testing
 
-/// The recorded events of each scenario; made by `mpscope demo --record Tests/ProbesTests/Recorded`.
+/// The recorded events of each scenario; made by `mpscope demo --backend tracepoint --record
+/// Tests/ProbesTests/Recorded`, and those in functions/ with `--backend fentry` on Debian's 6.18.
 enum Recordings {
     static let directory = #filePath.split(separator: "/").dropLast().map { "/" + $0 }.joined() + "/Recorded"
 
-    /// One for each scenario.
-    static let names = Scenario.all.map(\.name)
+    /// One for each scenario, seen by tracepoints and cgroup programs alone.
+    static let plain = Scenario.all.map(\.name)
+
+    /// Those that were also seen by functions: all that end on that kernel as they do on the newest.
+    static let functions = ((try? files(in: directory + "/functions")) ?? []).map {
+        "functions/" + $0.dropLast(".events".count)
+    }.sorted()
+
+    static let names = plain + functions
+
+    /// The scenario that a recording is of.
+    static func scenario(of name: String) -> Scenario? {
+        Scenario.named(name.split(separator: "/").last.map(String.init) ?? name)
+    }
 
     /// The names of the files that are there.
-    static func files() throws -> [String] {
+    static func files(in directory: String = directory) throws -> [String] {
         let open = try #require(opendir(directory), "no directory \(directory)")
         defer { closedir(open) }
         var names: [String] = []
@@ -22,7 +35,7 @@ enum Recordings {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
-            if name != ".", name != ".." { names.append(name) }
+            if name.hasSuffix(".events") { names.append(name) }
         }
         return names
     }

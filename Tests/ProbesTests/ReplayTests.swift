@@ -10,12 +10,14 @@ import Testing
 /// The whole way from the kernel's bytes to the records, without a kernel.
 @Suite struct ReplayTests {
     @Test func oneRecordingForEachScenario() throws {
-        #expect(try Set(Recordings.files()) == Set(Recordings.names.map { $0 + ".events" }))
+        #expect(try Set(Recordings.files()) == Set(Recordings.plain.map { $0 + ".events" }))
+        #expect(Recordings.functions.count > 55)
+        #expect(Recordings.functions.allSatisfy { Recordings.scenario(of: $0) != nil })
     }
 
     @Test(arguments: Recordings.names)
     func everyScenario(_ name: String) throws {
-        let expected = try #require(Scenario.named(name)).expected
+        let expected = try #require(Recordings.scenario(of: name)).expected
         let observations = try Recordings.observations(name)
         let namespaces = try Ends(observations).namespaces
         let replay = Replay(observations)
