@@ -55,6 +55,9 @@ enum Act: Sendable {
     // Waiting.
     /// Until that counter has grown by so many since the scenario began.
     case await(Side, String, UInt64)
+    /// Until that end has begun so many TCP connections since the scenario began, further subflows
+    /// included.
+    case connects(Side, UInt64)
     /// Until so many TCP sockets pass this filter of `ss`.
     case sockets(Side, String, Int)
 }

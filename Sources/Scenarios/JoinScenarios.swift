@@ -84,7 +84,7 @@ extension Scenario {
         inDemo: true, server: mptcpServer,
         script: [
             .limits(.server, subflows: 0, accepted: 0), .endpoint(.client, "$client4b", "subflow"),
-            .listen, .connect, .await(.server, "MPJoinRejected", 1), Act.joinIsOver, .exchange(1000),
+            .listen, .connect, .await(.client, "MPRstTx", 1), Act.joinIsOver, .exchange(1000),
             .open, .close,
         ],
         expected: connected(
@@ -98,7 +98,7 @@ extension Scenario {
         port: 7723, server: ServerPlan(transport: .mptcp, family: .ipv4, address: "$server4"),
         script: [
             .endpoint(.server, "$server4b", "signal"), .limits(.client, subflows: 2, accepted: 1),
-            .listen, .connect, .await(.client, "MPJoinSynTx", 1), Act.joinIsOver, .exchange(1000), .open,
+            .listen, .connect, .connects(.client, 2), Act.joinIsOver, .exchange(1000), .open,
             .close,
         ],
         expected: connected(
@@ -138,7 +138,7 @@ extension Scenario {
         script: [
             .filter(.server, ["tcp flags & (syn | ack) == syn \(Rule.join) \(Rule.strip)"]),
             .endpoint(.client, "$client4b", "subflow"), .listen, .connect,
-            .await(.client, "MPJoinSynTx", 1), Act.joinIsOver, .exchange(1000), .open, .close,
+            .connects(.client, 2), Act.joinIsOver, .exchange(1000), .open, .close,
         ],
         expected: Sides(
             client: Expectation(
@@ -157,7 +157,7 @@ extension Scenario {
         script: Act.oneRetransmission + [
             .filter(.server, ["tcp flags & (syn | ack) == syn \(Rule.join) drop"]),
             .endpoint(.client, "$client4b", "subflow"), .listen, .connect,
-            .await(.client, "MPJoinSynTx", 1), Act.joinIsOver, .exchange(1000), .open, .close,
+            .connects(.client, 2), Act.joinIsOver, .exchange(1000), .open, .close,
         ],
         expected: connected(
             client: [ExpectedJoin(.timeout, .noSynack)], ["MPJoinSynTx": 1]))

@@ -5,6 +5,7 @@ import Kernel
 import Testing
 
 @testable import Handshake
+import Judging
 @testable import Scenarios
 
 extension Live {

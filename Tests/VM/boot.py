@@ -55,7 +55,7 @@ class Ended:
 class Machine:
     """A running guest. What it says on its second port goes line by line to `hear`."""
 
-    def __init__(self, kernel, archive, folder, accel, cpus=1):
+    def __init__(self, kernel, archive, folder, accel, word):
         self.folder = Path(folder)
         self.console = self.folder / "console"
         self.port = self.folder / "port"
@@ -67,8 +67,8 @@ class Machine:
         cpu = ["-cpu", "host"] if accel == "kvm" else ["-cpu", "max,la57=off"]
         self.complaints = open(self.folder / "qemu", "w")
         self.process = subprocess.Popen(
-            [QEMU, "-accel", accel, *cpu, "-smp", str(cpus), "-m", MEMORY, "-nodefaults",
-             "-display", "none", "-no-reboot", "-kernel", str(kernel.image),
+            [QEMU, "-accel", accel, *cpu, "-smp", "1", "-m", MEMORY, "-nodefaults",
+             "-display", "none", "-no-reboot", "-name", f"mpscope-{word}", "-kernel", str(kernel.image),
              "-initrd", str(image), "-append", COMMAND_LINE,
              "-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console",
              "-chardev", f"file,id=port,path={self.port}", "-serial", "chardev:port"],

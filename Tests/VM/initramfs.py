@@ -14,13 +14,13 @@ from pathlib import Path
 from kernels import Modules, Trouble
 
 TOOLS = ["ip", "ss", "nft", "nstat", "tc", "stdbuf", "sysctl"]
-BUSYBOX = ["sh", "mount", "umount", "cat", "echo", "ls", "mkdir", "insmod", "rmmod", "lsmod", "dmesg",
+BUSYBOX = ["sh", "mount", "umount", "cat", "echo", "ls", "mkdir", "unshare", "insmod", "rmmod", "lsmod", "dmesg",
            "sleep", "poweroff", "head", "tail", "grep", "sed", "awk", "ps", "kill", "true", "false",
            "env", "cp", "rm", "mv", "ln", "date", "uname", "wc", "sort", "find", "tr", "id", "time",
            "timeout", "setsid", "stty", "seq", "xargs", "cut", "od", "hexdump", "test", "free", "top"]
 # What the scenarios' traffic and rules need; one that is missing may be built in.
 MODULES = [
-    "veth", "dummy", "sch_netem", "af_packet", "inet_diag", "tcp_diag", "mptcp_diag", "udp_diag",
+    "crc32c_generic", "crc32c_intel", "libcrc32c", "veth", "dummy", "sch_netem", "af_packet", "inet_diag", "tcp_diag", "mptcp_diag", "udp_diag",
     "unix_diag", "af_packet_diag", "netlink_diag",
     "nf_tables", "nfnetlink", "nf_conntrack", "nft_ct", "nft_reject", "nft_reject_inet",
     "nft_reject_ipv4", "nft_reject_ipv6", "nft_exthdr", "nft_limit", "nft_counter", "nft_numgen",

@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """mpscope on other kernels, each under QEMU: `make vm-test`.
 
+    run.py                                    all of Debian's kernels that the matrix is about
+    run.py --kernel 6.12                      one of them
+    run.py --kernel vmlinuz --modules DIR     any other
     run.py --kernel 6.12 -- mpscope doctor    runs a command in one guest: its output, its status
 """
 import argparse
+import os
 import shlex
 import sys
 import tempfile
@@ -13,6 +17,7 @@ from pathlib import Path
 import boot
 import initramfs
 import kernels
+import matrix
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,9 +34,20 @@ def parse():
                         help="the folder with the modules of an IMAGE: kernel/ and modules.dep")
     parser.add_argument("--add", action="append", default=[], metavar="FILE[:NAME]",
                         help="a file for the guest, in /root unless NAME has a folder")
-    parser.add_argument("--cpus", type=int, default=1)
-    parser.add_argument("--seconds", type=int, default=600, help="how long a guest may run")
-    parser.add_argument("command", nargs="*", help="what runs in the guest")
+    parser.add_argument("--guest", type=Path, default=ROOT / ".build/release/vm-guest",
+                        help="what runs the scenarios in the guest (default: what make built)")
+    parser.add_argument("--backend", action="append", default=[], metavar="NAME",
+                        help=f"only this one of {', '.join(matrix.BACKENDS)}")
+    parser.add_argument("--scenario", action="append", default=[], metavar="NAME",
+                        help="only this one")
+    parser.add_argument("--lanes", type=int, default=matrix.LANES,
+                        help="scenarios at once in a guest (default: %(default)s)")
+    parser.add_argument("--at-once", type=int, default=min(os.cpu_count() or 1, 4), metavar="N",
+                        help="guests at once (default: %(default)s)")
+    parser.add_argument("--seconds", type=int,
+                        help=f"how long a guest may run (default: {matrix.LONGEST})")
+    parser.add_argument("--verbose", action="store_true", help="print what the guests say")
+    parser.add_argument("command", nargs="*", help="what runs in the guest instead of the scenarios")
     return parser.parse_args()
 
 
@@ -63,9 +79,10 @@ def execute(options, kernel, accel):
             print(line, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="mpscope-vm-") as folder:
-        machine = boot.Machine(kernel, archive, folder, accel, options.cpus)
+        machine = boot.Machine(kernel, archive, folder, accel, word)
         try:
-            ended = machine.run(hear, options.seconds, options.seconds)
+            seconds = options.seconds or 600
+            ended = machine.run(hear, seconds, seconds)
         finally:
             machine.end()
         print(f"# {kernel.name}: exit status {status}, {ended.seconds:.1f} s under {accel}",
@@ -80,7 +97,10 @@ def execute(options, kernel, accel):
 def main():
     options = parse()
     accel = boot.accelerator()
-    return max(execute(options, kernel, accel) for kernel in chosen(options))
+    found = list(chosen(options))
+    if options.command:
+        return max(execute(options, kernel, accel) for kernel in found)
+    return 1 if matrix.run(found, options, accel) else 0
 
 
 if __name__ == "__main__":
