@@ -23,7 +23,7 @@ enum Act: Sendable {
     // Processes that do as they are told, see `PuppetActor`.
     /// Starts one under this name.
     case start(String, Side)
-    /// Gives it a command, whose answer must begin so.
+    /// Gives it a command, whose answer must begin so; with "" any will do.
     case ask(String, String, String = "ok")
     /// Gives it a command and does not wait.
     case tell(String, String)

@@ -38,8 +38,11 @@ extension Scenario {
         needs.first { !kernel.has($0) }.map { "this kernel has no \($0)" }
     }
 
-    /// What is to be seen on that kernel.
-    public func expected(on kernel: KernelFeatures) -> Sides<Expectation> {
-        expectedWithout.first { !kernel.has($0.feature) }?.expected ?? expected
+    /// What may be seen on that kernel; the regular course comes first.
+    public func candidates(on kernel: KernelFeatures) -> [Sides<Expectation>] {
+        if let missing = expectedWithout.first(where: { !kernel.has($0.feature) }) {
+            return [missing.expected]
+        }
+        return [expected] + alternatives
     }
 }

@@ -23,13 +23,16 @@ public struct Scenario: Sendable {
     public let needs: [KernelFeature]
     /// What is to be seen instead where the kernel lacks something; the first that it lacks counts.
     let expectedWithout: [(feature: KernelFeature, expected: Sides<Expectation>)]
+    /// What some kernels do instead, and nothing tells beforehand.
+    let alternatives: [Sides<Expectation>]
 
     init(
         name: String, summary: String, port: UInt16, inDemo: Bool = false, server: ServerPlan? = nil,
         client: ClientPlan = ClientPlan(transport: .mptcp, target: .serverIPv4),
         script: [Act] = [.listen, .connect, .open, .close], expected: Sides<Expectation>,
         needs: [KernelFeature] = [],
-        expectedWithout: [(feature: KernelFeature, expected: Sides<Expectation>)] = []
+        expectedWithout: [(feature: KernelFeature, expected: Sides<Expectation>)] = [],
+        alternatives: [Sides<Expectation>] = []
     ) {
         self.name = name
         self.summary = summary
@@ -41,6 +44,7 @@ public struct Scenario: Sendable {
         self.expected = expected
         self.needs = needs
         self.expectedWithout = expectedWithout
+        self.alternatives = alternatives
     }
 
     /// A listener.

@@ -274,7 +274,7 @@ private final class ScenarioCast {
                 awaited: "\(answer)\" to \"\(puppet.command)", from: "scenario \(scenario.name): \(name)",
                 seconds: seconds, diagnostics: diagnostics + " counted: \(counted)")
         }
-        guard said == answer || said.hasPrefix("\(answer) ") else {
+        guard answer.isEmpty || said == answer || said.hasPrefix("\(answer) ") else {
             throw .actor(
                 role: "scenario \(scenario.name): \(name)", awaited: "\(answer)\" to \"\(puppet.command)",
                 got: "said: \(said)", diagnostics: "")

@@ -27,7 +27,9 @@ package struct Differences {
 
     /// Two lists of lines in any order; only what differs is told.
     package mutating func same(_ seen: [String], _ expected: [String], _ what: String) {
-        func tally(_ lines: [String]) -> [String: Int] { Dictionary(lines.map { ($0, 1) }, uniquingKeysWith: +) }
+        func tally(_ lines: [String]) -> [String: Int] {
+            Dictionary(lines.map { ($0, 1) }, uniquingKeysWith: +)
+        }
         equal(tally(seen), tally(expected), what)
     }
 }

@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A value of a record.
-package enum JSON: Hashable, Sendable {
+package enum JSON: Hashable, Sendable, CustomStringConvertible {
     case text(String)
     case number(Int)
     case flag(Bool)
     case list([JSON])
     case object([String: JSON])
+
+    package var description: String {
+        switch self {
+        case .text(let text): text
+        case .number(let number): "\(number)"
+        case .flag(let flag): "\(flag)"
+        case .list(let values): "[\(values.map(\.description).joined(separator: " "))]"
+        case .object(let members):
+            "{\(members.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " "))}"
+        }
+    }
 }
 
 /// An address and a port, as records have them.
@@ -23,7 +34,7 @@ package struct Place: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// One record.
-package struct Line: Hashable, Sendable {
+package struct Line: Hashable, Sendable, CustomStringConvertible {
     package let fields: [String: JSON]
 
     package init(_ bytes: ArraySlice<UInt8>) throws(Trouble) {
@@ -48,6 +59,8 @@ package struct Line: Hashable, Sendable {
     package static func token(_ text: String) -> String {
         String(repeating: "0", count: max(0, 8 - text.count)) + text
     }
+
+    package var description: String { JSON.object(fields).description }
 
     package var type: String { text("type") ?? "" }
 

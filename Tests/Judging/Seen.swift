@@ -8,9 +8,10 @@ import Scenarios
 package struct Seen {
     package let file: TraceFile
     private let scenario: Scenario
-    private let expected: Sides<Expectation>
+    private let expected: [Sides<Expectation>]
     private let whereabouts: Whereabouts
     private let result: ScenarioResult
+    private let countedOtherwise: Sides<Set<String>>
 
     /// - Parameter file: whole, or what is in it of the scenario's namespaces.
     package init(
@@ -21,7 +22,8 @@ package struct Seen {
         self.scenario = scenario
         self.whereabouts = whereabouts
         self.result = result
-        expected = scenario.expected(on: kernel)
+        expected = Expected.candidates(scenario, result, on: kernel)
+        countedOtherwise = Expected.countedOtherwise(scenario, result, on: kernel)
     }
 
     private var isBasic: Bool { Scenario.basic.contains { $0.name == scenario.name } }
@@ -29,6 +31,11 @@ package struct Seen {
     /// Holds the records of each side against what really was; with `only` there must be none of
     /// the other.
     package func differences(only: Side? = nil) -> [String] {
+        let all = expected.map { differences(from: $0, only: only) }
+        return all.first { $0.isEmpty } ?? all[0]
+    }
+
+    private func differences(from expected: Sides<Expectation>, only: Side?) -> [String] {
         var differences = Differences()
         for side in Side.allCases {
             guard only ?? side == side else {
@@ -36,7 +43,7 @@ package struct Seen {
                 differences.equal(foreign, [], "records of the \(side.rawValue)")
                 continue
             }
-            judgeVerdicts(side, &differences)
+            judgeVerdicts(side, expected[side], &differences)
             if isBasic { judge(side, &differences) }
             let pids = side == .client ? result.clientPIDs : result.serverPIDs
             for line in handshakes(side) + lines("join", side) {
@@ -48,8 +55,7 @@ package struct Seen {
     }
 
     /// How often each verdict was told, of every kind of record.
-    private func judgeVerdicts(_ side: Side, _ differences: inout Differences) {
-        let expected = expected[side]
+    private func judgeVerdicts(_ side: Side, _ expected: Expectation, _ differences: inout Differences) {
         var wanted: [String: Int] = [:]
         func words(_ outcome: String, _ reason: Reason?) -> String {
             outcome + (reason.map { " \($0.rawValue)" } ?? "")
@@ -92,7 +98,8 @@ package struct Seen {
         for side in Side.allCases {
             var counted: [String: Int] = [:]
             var recorded: [String: Int] = [:]
-            for counter in KernelCounter.all where kernel.counters.contains(counter.name) {
+            let names = kernel.counters.subtracting(countedOtherwise[side])
+            for counter in KernelCounter.all where names.contains(counter.name) {
                 counted[counter.name] = Int(result.allCounters[side][counter.name])
                 recorded[counter.name] = counter.counts.reduce(0) { sum, term in
                     sum + term.sign
@@ -115,6 +122,7 @@ package struct Seen {
     package func ladderDifferences() -> [String] {
         var differences = Differences()
         guard isBasic else { return [] }
+        let expected = expected[0]
         for handshake in expected.client.handshakes {
             differences.equal(
                 ladders(.client, &differences),
@@ -153,7 +161,8 @@ package struct Seen {
             equal(line.number("mptcp_version"), mptcp ? 1 : nil, "mptcp_version")
             equal(line.text("remote_token") != nil, mptcp, "has remote_token")
             if side == .client { equal(line.text("token") != nil, true, "has token") }
-            equal(line.number("syn_retransmits"), line.text("outcome") == "timeout" ? 1 : 0, "syn_retransmits")
+            equal(
+                line.number("syn_retransmits"), line.text("outcome") == "timeout" ? 1 : 0, "syn_retransmits")
             equal(line.numbers("timings_us")["total"] != nil, true, "has timings_us.total")
         }
         judgeAddresses(side, handshakes, &differences)

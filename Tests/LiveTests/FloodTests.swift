@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Judging
 import Kernel
 import Testing
 
 @testable import Handshake
-import Judging
 @testable import Scenarios
 
 extension Live {
