@@ -89,6 +89,11 @@ final class Session {
 
         nameListeners(of: namespaces ?? (try? NetworkNamespaces.all()) ?? [])
         var tracing = Tracer.Options(cgroupRoot: cgroups.path)
+        tracing.backend = options.backend
+        tracing.calibrationTraffic = { begin in
+            try OwnConnections.makePair(
+                address: Calibration.address, threadName: Calibration.threadName, begin: begin)
+        }
         tracing.filters = options.filters(netns: wanted)
         tracing.steps = options.steps
         tracing.allTcp = options.allTcp
@@ -312,7 +317,7 @@ final class Session {
         MetaRecord(
             time: KernelClock.monotonic(), tool: "mpscope \(Mpscope.version)", host: machine.hostname,
             bootID: machine.bootID, kernel: machine.kernel, arch: machine.architecture,
-            stack: .mainline, backend: "tracepoint", transport: .ringbuf,
+            stack: .mainline, backend: tracer.backend.rawValue, transport: .ringbuf,
             hooks: tracer.reports.map(HookStatus.init))
     }
 
@@ -329,7 +334,8 @@ final class Session {
 extension HookStatus {
     init(_ report: HookReport) {
         self.init(
-            name: report.plan.hook.name, attach: Attach(rawValue: report.plan.attachment.rawValue),
+            name: report.plan.hook.name,
+            attach: report.way.flatMap { Attach(rawValue: $0.attachment.rawValue) },
             status: Status(rawValue: report.status.rawValue) ?? .missing,
             error: report.error.isEmpty ? nil : report.error)
     }
