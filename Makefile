@@ -13,6 +13,7 @@ PREFIX ?= /usr/local
 ARCH := $(shell uname -m)
 
 PROGRAM := .build/release/mpscope
+GUEST := .build/release/vm-guest
 GENERATED := Sources/CEvent/generated
 OBJECTS := $(GENERATED)/mpscope.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
@@ -23,9 +24,10 @@ BPF_FLAGS := -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -mcpu=v3 -O2 -g -Wall -Wext
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev libmnl-dev nettle-dev pkg-config iproute2 nftables \
 	python3 python3-jsonschema
 TEST_PACKAGES := bpftool procps util-linux
+VM_PACKAGES := qemu-system-x86 kmod busybox-static
 BENCH_PACKAGES := bpftrace libbpf-tools gcc linux-libc-dev
 
-.PHONY: all deps bpf build demo test test-rebuild bench lint format document install clean help
+.PHONY: all deps bpf build demo test test-rebuild vm-test bench lint format document install clean help
 
 all: build ## build the program: .build/release/mpscope
 
@@ -53,11 +55,20 @@ bench: build ## what tracing costs, next to others, in one run (root, some six m
 	@Tools/deps.sh $(BENCH_PACKAGES)
 	/usr/bin/python3 Tests/Bench/bench.py $(BENCH)
 
-test: build ## every test: unit, property, golden, and live on this kernel (root)
+test: build ## every test: unit, property, golden, live on this kernel (root), and vm-test
 	@Tools/deps.sh $(TEST_PACKAGES)
 	$(SWIFT) build --build-tests $(SWIFT_FLAGS)
 	MPSCOPE_BINARY=$(abspath $(PROGRAM)) $(SWIFT) test --skip-build --no-parallel
 	Tests/Build/rebuild.sh
+	$(MAKE) vm-test
+
+# KERNEL=6.12, or KERNEL=vmlinuz MODULES=dir for any other; BACKEND= and SCENARIO= take several words.
+vm-test: build ## every scenario on Debian's kernels in QEMU (KERNEL= MODULES= BACKEND= SCENARIO= narrow it)
+	@Tools/deps.sh $(VM_PACKAGES)
+	$(SWIFT) build -c release --static-swift-stdlib $(SWIFT_FLAGS) --product vm-guest
+	/usr/bin/python3 Tests/VM/run.py --program $(PROGRAM) --guest $(GUEST) \
+		$(addprefix --kernel ,$(KERNEL)) $(addprefix --modules ,$(MODULES)) \
+		$(addprefix --backend ,$(BACKEND)) $(addprefix --scenario ,$(SCENARIO)) $(VM_TEST)
 
 lint: ## style, warnings as errors, and what the documents are made from
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift

@@ -85,6 +85,14 @@ let package = Package(
             resources: [.copy("Golden")], swiftSettings: strict),
         .testTarget(
             name: "KernelTests", dependencies: ["Kernel", "Handshake"], swiftSettings: strict),
+        // Whether what was traced is what was played, for the live tests and the guest of the VMs.
+        .target(
+            name: "Judging", dependencies: ["Handshake", "Output", "Scenarios"], path: "Tests/Judging",
+            swiftSettings: strict),
+        // What runs in a VM, see Tests/VM.
+        .executableTarget(
+            name: "vm-guest", dependencies: ["Handshake", "Judging", "Scenarios"],
+            path: "Tests/VM/Guest", swiftSettings: strict),
         // The actors of the scenarios are the program itself.
         .testTarget(
             name: "ScenariosTests",
@@ -100,7 +108,7 @@ let package = Package(
         .testTarget(
             name: "LiveTests",
             dependencies: [
-                "Handshake", "Kernel", "Output", "Scenarios", "mpscope",
+                "Handshake", "Judging", "Kernel", "Output", "Scenarios", "mpscope",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             exclude: ["validate.py"], swiftSettings: strict),

@@ -23,7 +23,7 @@ enum Act: Sendable {
     // Processes that do as they are told, see `PuppetActor`.
     /// Starts one under this name.
     case start(String, Side)
-    /// Gives it a command, whose answer must begin so.
+    /// Gives it a command, whose answer must begin so; with "" any will do.
     case ask(String, String, String = "ok")
     /// Gives it a command and does not wait.
     case tell(String, String)
@@ -55,6 +55,9 @@ enum Act: Sendable {
     // Waiting.
     /// Until that counter has grown by so many since the scenario began.
     case await(Side, String, UInt64)
+    /// Until that end has begun so many TCP connections since the scenario began, further subflows
+    /// included.
+    case connects(Side, UInt64)
     /// Until so many TCP sockets pass this filter of `ss`.
     case sockets(Side, String, Int)
 }

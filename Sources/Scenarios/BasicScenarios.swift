@@ -4,7 +4,7 @@ import Handshake
 
 extension Scenario {
     /// One end, the other, or nobody speaks MPTCP, and nothing is between them.
-    static let basic: [Scenario] = [
+    package static let basic: [Scenario] = [
         Scenario(
             name: "mptcp-ipv4", summary: "MPTCP at both ends, over IPv4", port: 7701, inDemo: true,
             server: ServerPlan(transport: .mptcp, family: .ipv4),

@@ -4,7 +4,7 @@ import CLinux
 import Glibc
 
 /// How a process ended.
-enum ExitStatus: Equatable {
+package enum ExitStatus: Equatable {
     case exited(CInt)
     case signalled(CInt)
 
@@ -14,7 +14,7 @@ enum ExitStatus: Equatable {
         self = signal == 0 ? .exited((raw >> 8) & 0xff) : .signalled(signal)
     }
 
-    var words: String {
+    package var words: String {
         switch self {
         case .exited(let status): "ended with status \(status)"
         case .signalled(let signal): "was ended by signal \(signal)"
@@ -23,13 +23,13 @@ enum ExitStatus: Equatable {
 }
 
 /// Owns a child process: it is killed and reaped, at the latest when its owner ends.
-struct ChildProcess: ~Copyable {
-    let pid: pid_t
+package struct ChildProcess: ~Copyable {
+    package let pid: pid_t
     /// Set once it has been reaped; its pid means nothing from then on.
     private(set) var status: ExitStatus?
 
     /// Starts `path` with `descriptors` as its 0, 1, 2, … (negative: /dev/null) and no others.
-    init(_ path: String, _ arguments: [String], descriptors: [CInt]) throws(ScenarioError) {
+    package init(_ path: String, _ arguments: [String], descriptors: [CInt]) throws(ScenarioError) {
         var pid: pid_t = 0
         var argv: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) }
         argv.append(nil)
@@ -43,7 +43,7 @@ struct ChildProcess: ~Copyable {
     }
 
     /// Waits until it has ended; nil if it has not by then.
-    mutating func wait(_ deadline: Deadline) throws(ScenarioError) -> ExitStatus? {
+    package mutating func wait(_ deadline: Deadline) throws(ScenarioError) -> ExitStatus? {
         if let status { return status }
         let raw = mps_pidfd_open(pid)
         guard raw >= 0 else { throw .failed("pidfd_open", on: "process \(pid)", raw) }
@@ -56,7 +56,7 @@ struct ChildProcess: ~Copyable {
     }
 
     /// Ends it at once.
-    mutating func kill() {
+    package mutating func kill() {
         guard status == nil else { return }
         Glibc.kill(pid, SIGKILL)
         _ = reap()

@@ -60,14 +60,17 @@ public struct Counters: Sendable, Hashable {
     }
 
     /// Those of the calling thread's namespace. A kernel without MPTCP counts nothing.
-    static func ofThisThread() throws(ScenarioError) -> Counters {
+    static func ofThisThread() throws(ScenarioError) -> Counters { Counters(try allOfThisThread()) }
+
+    /// With those that are 0: what this kernel can count.
+    static func allOfThisThread() throws(ScenarioError) -> [String: UInt64] {
         // A line of names, then a line of values, both beginning with the group's name.
         let text = try SmallFile.read("/proc/thread-self/net/netstat")
         let lines = text.split(separator: "\n").filter { $0.hasPrefix("MPTcpExt:") }
-        guard lines.count == 2 else { return Counters([:]) }
+        guard lines.count == 2 else { return [:] }
         let names = lines[0].split(separator: " ").dropFirst().map(String.init)
         let values = lines[1].split(separator: " ").dropFirst().map { UInt64($0) ?? 0 }
-        return Counters(Dictionary(zip(names, values)) { first, _ in first })
+        return Dictionary(zip(names, values)) { first, _ in first }
     }
 }
 

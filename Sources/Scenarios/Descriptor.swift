@@ -4,27 +4,27 @@ import CLinux
 import Glibc
 
 /// Owns a file descriptor: it is closed once, when its owner ends.
-struct Descriptor: ~Copyable {
-    let raw: CInt
+package struct Descriptor: ~Copyable {
+    package let raw: CInt
 
-    init(owning raw: CInt) { self.raw = raw }
+    package init(owning raw: CInt) { self.raw = raw }
 
     deinit { close(raw) }
 }
 
 /// The two ends of a pipe, or of a socket pair.
-struct DescriptorPair: ~Copyable {
+package struct DescriptorPair: ~Copyable {
     /// Of a pipe: the end to read from. Of a socket pair: what a child is to get.
-    let reading: Descriptor
-    let writing: Descriptor
+    package let reading: Descriptor
+    package let writing: Descriptor
 
     /// A pipe, close-on-exec.
-    static func pipe() throws(ScenarioError) -> DescriptorPair {
+    package static func pipe() throws(ScenarioError) -> DescriptorPair {
         try DescriptorPair(mps_pipe, "pipe2")
     }
 
     /// A stream socket pair, close-on-exec. Unlike a pipe it can be written to without SIGPIPE.
-    static func sockets() throws(ScenarioError) -> DescriptorPair {
+    package static func sockets() throws(ScenarioError) -> DescriptorPair {
         try DescriptorPair(mps_socketpair, "socketpair")
     }
 

@@ -85,8 +85,9 @@ extension Scenario {
     private static let checksums: [Act] = [
         .set(.client, "net/mptcp/checksum_enabled", "1"), .set(.server, "net/mptcp/checksum_enabled", "1"),
     ]
-    /// Two bytes of the payload of large packets.
-    private static let change = "\(dss) meta length 500-9000 @th,2400,16 set 0xdead"
+    /// Two bytes of the payload of large packets, in reach of nf_tables before Linux 6.13: it has
+    /// eight bits for the offset.
+    private static let change = "\(dss) meta length 500-9000 @th,1600,16 set 0xdead"
 
     private static let payloadChangedToServer = Scenario(
         name: "payload-changed-to-server", summary: "the payload is changed on the way to the server",

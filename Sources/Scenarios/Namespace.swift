@@ -45,7 +45,7 @@ public struct Namespace: Sendable {
     }
 
     /// Runs `body` inside, on a thread of its own, so that this thread never leaves its place.
-    func inside<Value>(
+    package func inside<Value>(
         _ body: @escaping () throws(ScenarioError) -> Value
     ) throws(ScenarioError) -> Value {
         var outcome: Result<Value, ScenarioError>?

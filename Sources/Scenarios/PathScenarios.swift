@@ -76,7 +76,8 @@ extension Scenario {
                 client: Expectation(
                     [ExpectedHandshake(.fallback, .synWithMptcpDropped, family: 4)],
                     ["MPCapableSYNTX": 1, "MPCapableSYNTXDrop": 1, "Blackhole": 1]),
-                server: Expectation([ExpectedHandshake(.fallback, .synWithoutMptcp, family: 4)]))),
+                server: Expectation([ExpectedHandshake(.fallback, .synWithoutMptcp, family: 4)])),
+            needs: [.counter("MPCapableSYNTXDrop")]),
         Scenario(
             name: "blackhole-holds",
             summary: "after dropped SYNs the next connection does not ask for MPTCP (3 s)", port: 7715,
@@ -96,7 +97,8 @@ extension Scenario {
                         "MPCapableSYNTX": 1, "MPCapableSYNTXDrop": 1, "Blackhole": 1,
                         "MPCapableSYNTXDisabled": 1,
                     ]),
-                server: Expectation([ExpectedHandshake(.fallback, .synWithoutMptcp, family: 4, count: 2)]))),
+                server: Expectation([ExpectedHandshake(.fallback, .synWithoutMptcp, family: 4, count: 2)])),
+            needs: [.sysctl("net/mptcp/blackhole_timeout")]),
         Scenario(
             name: "blackhole-ended",
             summary: "writing blackhole_timeout makes the next connection ask for MPTCP again (3 s)",
@@ -122,7 +124,8 @@ extension Scenario {
                     [
                         ExpectedHandshake(.fallback, .synWithoutMptcp, family: 4),
                         ExpectedHandshake(.mptcp, family: 4),
-                    ], Counters(synReceived: 1, ackReceived: 1)))),
+                    ], Counters(synReceived: 1, ackReceived: 1))),
+            needs: [.sysctl("net/mptcp/blackhole_timeout")]),
     ]
 }
 

@@ -13,17 +13,26 @@ public struct Scenario: Sendable {
     /// Short and instructive.
     public let inDemo: Bool
     /// Whom `.listen` starts.
-    let server: ServerPlan?
+    package let server: ServerPlan?
     /// Whom `.connect` starts.
     let client: ClientPlan
     /// What happens, in this order.
     let script: [Act]
     public let expected: Sides<Expectation>
+    /// Without one of these the kernel can't do what the scenario is about.
+    public let needs: [KernelFeature]
+    /// What is to be seen instead where the kernel lacks something; the first that it lacks counts.
+    let expectedWithout: [(feature: KernelFeature, expected: Sides<Expectation>)]
+    /// What some kernels do instead, and nothing tells beforehand.
+    let alternatives: [Sides<Expectation>]
 
     init(
         name: String, summary: String, port: UInt16, inDemo: Bool = false, server: ServerPlan? = nil,
         client: ClientPlan = ClientPlan(transport: .mptcp, target: .serverIPv4),
-        script: [Act] = [.listen, .connect, .open, .close], expected: Sides<Expectation>
+        script: [Act] = [.listen, .connect, .open, .close], expected: Sides<Expectation>,
+        needs: [KernelFeature] = [],
+        expectedWithout: [(feature: KernelFeature, expected: Sides<Expectation>)] = [],
+        alternatives: [Sides<Expectation>] = []
     ) {
         self.name = name
         self.summary = summary
@@ -33,11 +42,14 @@ public struct Scenario: Sendable {
         self.client = client
         self.script = script
         self.expected = expected
+        self.needs = needs
+        self.expectedWithout = expectedWithout
+        self.alternatives = alternatives
     }
 
     /// A listener.
-    struct ServerPlan: Sendable {
-        let transport: TransportProtocol
+    package struct ServerPlan: Sendable {
+        package let transport: TransportProtocol
         let family: Family
         /// Where it listens; nil: everywhere.
         var address: String?

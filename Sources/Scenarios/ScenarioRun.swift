@@ -65,6 +65,7 @@ private final class ScenarioCast {
     private let scenario: Scenario
     private let surroundings: Surroundings
     private let before: Sides<Counters>
+    private let connectsBefore: Sides<UInt64>
     private let interruptedBy: CInt
     private let texts: [(name: String, text: String)]
     private let addresses: [String: Address]
@@ -88,6 +89,9 @@ private final class ScenarioCast {
         self.scenario = scenario
         self.surroundings = surroundings
         self.before = before
+        connectsBefore = Sides(
+            client: try stage.client.namespace.inside(TCPCounters.activeOpens),
+            server: try stage.server.namespace.inside(TCPCounters.activeOpens))
         interruptedBy = stage.interruptedBy
         // Longer names first: one may begin with another.
         texts = [
@@ -171,6 +175,12 @@ private final class ScenarioCast {
                 if counted[counter] >= count { return nil }
                 let other = side == .client ? Side.server : .client
                 return "counted: \(counted); at the \(other.rawValue): \(try self.counted(other))"
+            }
+        case .connects(let side, let count):
+            try wait("\(count) connects at the \(side.rawValue)") { () throws(ScenarioError) -> String? in
+                let begun = try self.ends[side].namespace.inside(TCPCounters.activeOpens)
+                let connects = begun - self.connectsBefore[side]
+                return connects >= count ? nil : "there were \(connects)"
             }
         case .sockets(let side, let filter, let count):
             let words = ["-tanHO"] + Self.words(expand(filter))
@@ -264,7 +274,7 @@ private final class ScenarioCast {
                 awaited: "\(answer)\" to \"\(puppet.command)", from: "scenario \(scenario.name): \(name)",
                 seconds: seconds, diagnostics: diagnostics + " counted: \(counted)")
         }
-        guard said == answer || said.hasPrefix("\(answer) ") else {
+        guard answer.isEmpty || said == answer || said.hasPrefix("\(answer) ") else {
             throw .actor(
                 role: "scenario \(scenario.name): \(name)", awaited: "\(answer)\" to \"\(puppet.command)",
                 got: "said: \(said)", diagnostics: "")

@@ -3,8 +3,8 @@
 import Glibc
 
 /// Whole files of /proc, as seen by the calling thread.
-enum SmallFile {
-    static func read(_ path: String) throws(ScenarioError) -> String {
+package enum SmallFile {
+    package static func read(_ path: String) throws(ScenarioError) -> String {
         let raw = open(path, O_RDONLY | O_CLOEXEC)
         guard raw >= 0 else { throw .failed("open", on: path, -errno) }
         let descriptor = Descriptor(owning: raw)
@@ -13,7 +13,7 @@ enum SmallFile {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    static func write(_ path: String, _ text: String) throws(ScenarioError) {
+    package static func write(_ path: String, _ text: String) throws(ScenarioError) {
         let raw = open(path, O_WRONLY | O_CLOEXEC)
         guard raw >= 0 else { throw .failed("open", on: path, -errno) }
         let descriptor = Descriptor(owning: raw)

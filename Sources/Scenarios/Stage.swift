@@ -18,8 +18,8 @@ public struct Stage: ~Copyable {
         public let ipv4: Address
         public let ipv6: Address
         /// The same, as tools and actors read them.
-        let ipv4Text: String
-        let ipv6Text: String
+        package let ipv4Text: String
+        package let ipv6Text: String
         /// Of the second link, where connections begin by joining only.
         public let second: Place
         /// One more, on the second link.
@@ -53,8 +53,8 @@ public struct Stage: ~Copyable {
     public let server: End
     /// On the client's link, by a fixed neighbour entry at the server's interface, but nobody's:
     /// what is sent there is dropped without an answer.
-    let nobodyText: String
-    let nobody: Address
+    package let nobodyText: String
+    package let nobody: Address
     /// What runs the actors.
     let executable: String
     /// Readable: the caller wants an end. -1: none.

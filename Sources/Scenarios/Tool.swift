@@ -141,14 +141,14 @@ private struct ToolStreams: ~Copyable {
 
 extension DescriptorPair {
     /// Closes the reading end and gives the other.
-    consuming func dropReading() -> Descriptor { writing }
+    package consuming func dropReading() -> Descriptor { writing }
 
     /// Closes the writing end and gives the other.
-    consuming func dropWriting() -> Descriptor { reading }
+    package consuming func dropWriting() -> Descriptor { reading }
 }
 
 /// Appends what can be read now; false at the end of the stream.
-func readOnce(_ descriptor: CInt, _ bytes: inout [UInt8]) -> Bool {
+package func readOnce(_ descriptor: CInt, _ bytes: inout [UInt8]) -> Bool {
     var buffer: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
     return withUnsafeMutableBytes(of: &buffer) { buffer in
         let count = read(descriptor, buffer.baseAddress, buffer.count)
@@ -159,7 +159,7 @@ func readOnce(_ descriptor: CInt, _ bytes: inout [UInt8]) -> Bool {
 
 extension String {
     /// Its lines in one.
-    var oneLine: String {
+    package var oneLine: String {
         split(whereSeparator: \.isNewline).joined(separator: " | ")
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Handshake
+import Judging
 import Kernel
 import Testing
 
@@ -112,8 +113,10 @@ extension Live {
                 $0.text("change") == "removed"
             }
             #expect(removed.map { $0.number("id") ?? -1 }.sorted() == [6, 9])
-            file.judge(.client, in: spaces.client.inode, try clientMonitor.events())
-            file.judge(.server, in: spaces.server.inode, try serverMonitor.events())
+            let told = Sides(client: try clientMonitor.events(), server: try serverMonitor.events())
+            for side in Side.allCases {
+                #expect(file.joinDifferences(side, in: spaces[side].inode, told[side]) == [])
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 import Glibc
 import Handshake
+import Judging
 import Testing
 
 @testable import Scenarios
@@ -194,8 +195,10 @@ extension Live {
                     #expect(closes.first?.number("subflows") == nil)
                 }
             }
-            files[1].judge(.client, in: spaces.client.inode, try clientMonitor.events())
-            files[1].judge(.server, in: spaces.server.inode, try serverMonitor.events())
+            let told = Sides(client: try clientMonitor.events(), server: try serverMonitor.events())
+            for side in Side.allCases {
+                #expect(files[1].joinDifferences(side, in: spaces[side].inode, told[side]) == [])
+            }
         }
 
         /// The loop goes on while mpscope starts: nothing is told twice, nothing is missed.

@@ -2,6 +2,7 @@
 
 import Glibc
 import Handshake
+import Judging
 import Testing
 
 @testable import Scenarios

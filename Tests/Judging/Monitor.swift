@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-
-@testable import Scenarios
+import Scenarios
 
 /// `ip mptcp monitor` in a namespace.
-struct Monitor: ~Copyable {
+package struct Monitor: ~Copyable {
     private var child: ChildProcess
     private let namespace: Namespace
     private let output: Descriptor
     private var printed: [UInt8] = []
 
-    init(_ namespace: Namespace) throws {
+    package init(_ namespace: Namespace) throws {
         guard let ip = Tool.find("ip"), let buffering = Tool.find("stdbuf") else {
             throw Trouble("ip or stdbuf is missing")
         }
@@ -33,7 +32,7 @@ struct Monitor: ~Copyable {
     }
 
     /// What the kernel has told so far.
-    mutating func events() throws -> [Event] {
+    package mutating func events() throws -> [Event] {
         let pid = child.pid
         try namespace.inside { () throws(ScenarioError) in
             let deadline = Deadline()
@@ -68,11 +67,11 @@ struct Monitor: ~Copyable {
     }
 
     /// A line of it.
-    struct Event: Sendable, CustomStringConvertible {
+    package struct Event: Sendable, CustomStringConvertible {
         /// `CREATED`, `SF_ESTABLISHED`…
-        let name: String
+        package let name: String
         private let fields: [Substring: Substring]
-        let description: String
+        package let description: String
 
         fileprivate init(_ line: Substring) {
             description = String(line)
@@ -86,13 +85,13 @@ struct Monitor: ~Copyable {
             self.fields = fields
         }
 
-        var token: String { fields["token"].map { Line.token(String($0)) } ?? "?" }
+        package var token: String { fields["token"].map { Line.token(String($0)) } ?? "?" }
 
         /// A number, as text.
-        subscript(_ name: Substring) -> String { fields[name].map(String.init) ?? "-" }
+        package subscript(_ name: Substring) -> String { fields[name].map(String.init) ?? "-" }
 
         /// `saddr` or `daddr`, of either family; v4-mapped ones as IPv4.
-        func address(_ name: Substring) -> String {
+        package func address(_ name: Substring) -> String {
             let text = fields[name + "4"] ?? fields[name + "6"] ?? "-"
             return String(text.hasPrefix("::ffff:") ? text.dropFirst(7) : text)
         }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Handshake
-import Testing
-
-@testable import Scenarios
+import Scenarios
 
 extension TraceFile {
     /// Holds the joins and addresses of a namespace, in a trace with --steps, against what
     /// `ip mptcp monitor` told there.
-    func judge(_ side: Side, in netns: UInt32, _ events: [Monitor.Event]) {
+    package func joinDifferences(
+        _ side: Side, in netns: UInt32, _ events: [Monitor.Event]
+    ) -> [String] {
+        var differences = Differences()
+        let what = side.rawValue
         // A client's end is told established when it takes the SYN-ACK, before the peer confirms.
         let joins = of("join", in: netns).filter { join in
             if join.text("outcome") == "joined" { return true }
@@ -26,7 +28,7 @@ extension TraceFile {
             "\(event.token) \(event["locid"]) \(event["remid"]) \(event.address("saddr")) \(event["sport"]) "
                 + "\(event.address("daddr")) \(event["dport"]) \(event["backup"] == "1")"
         }
-        #expect(told.sorted() == established.sorted(), "\(side)")
+        differences.same(told, established, "\(what): join")
 
         // What the record says of a backup path is what one of the ends asked for.
         for join in joins {
@@ -36,7 +38,7 @@ extension TraceFile {
                 ["join_synack_sent", "join_synack_received"].contains($0.text("step"))
                     && $0.flag("backup") == true
             }
-            #expect(join.flag("backup") == (asked || answered), "\(join)")
+            differences.equal(join.flag("backup"), asked || answered, "\(what): backup of \(join)")
         }
 
         let addresses = of("address", in: netns)
@@ -50,13 +52,14 @@ extension TraceFile {
             return "\(connection(of: line)?.text("token") ?? "?") \(line.number("id") ?? -1) "
                 + "\(whole?.addr ?? line.address("addr") ?? "?") \(port)"
         }
-        #expect(received.sorted() == announced.sorted(), "\(side)")
+        differences.same(received, announced, "\(what): address received")
 
         let removed = events.filter { $0.name == "REMOVED" }.map { "\($0.token) \($0["remid"])" }
         let taken = addresses.filter { $0.text("change") == "removed" }.map { line in
             "\(connection(of: line)?.text("token") ?? "?") \(line.number("id") ?? -1)"
         }
-        #expect(taken.sorted() == removed.sorted(), "\(side)")
+        differences.same(taken, removed, "\(what): address removed")
+        return differences.words
     }
 
     /// The handshake, or line of the snapshot, of the connection that a record is about.

@@ -3,10 +3,10 @@
 import Glibc
 
 /// Owns a new folder under /tmp: it goes, with what is in it, when its owner ends.
-struct Folder: ~Copyable {
-    let path: String
+package struct Folder: ~Copyable {
+    package let path: String
 
-    init(mode: mode_t = 0o700) throws(Trouble) {
+    package init(mode: mode_t = 0o700) throws(Trouble) {
         var template = Array("/tmp/mpscope-live-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw Trouble("mkdtemp: \(String(cString: strerror(errno)))") }
         path = String(decoding: template.dropLast().map(UInt8.init), as: UTF8.self)
@@ -32,8 +32,8 @@ struct Folder: ~Copyable {
 }
 
 /// Whole files.
-enum File {
-    static func bytes(_ path: String) throws(Trouble) -> [UInt8] {
+package enum File {
+    package static func bytes(_ path: String) throws(Trouble) -> [UInt8] {
         let raw = open(path, O_RDONLY | O_CLOEXEC)
         guard raw >= 0 else { throw Trouble("\(path): \(String(cString: strerror(errno)))") }
         defer { close(raw) }
@@ -47,12 +47,12 @@ enum File {
         }
     }
 
-    static func text(_ path: String) throws(Trouble) -> String {
+    package static func text(_ path: String) throws(Trouble) -> String {
         String(decoding: try bytes(path), as: UTF8.self)
     }
 
     /// Creates an empty file to write into.
-    static func create(_ path: String, _ mode: mode_t = 0o600) throws(Trouble) -> Int32 {
+    package static func create(_ path: String, _ mode: mode_t = 0o600) throws(Trouble) -> Int32 {
         let raw = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
         guard raw >= 0 else { throw Trouble("\(path): \(String(cString: strerror(errno)))") }
         return raw

@@ -1,27 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A value of a record.
-enum JSON: Hashable, Sendable {
+package enum JSON: Hashable, Sendable, CustomStringConvertible {
     case text(String)
     case number(Int)
     case flag(Bool)
     case list([JSON])
     case object([String: JSON])
+
+    package var description: String {
+        switch self {
+        case .text(let text): text
+        case .number(let number): "\(number)"
+        case .flag(let flag): "\(flag)"
+        case .list(let values): "[\(values.map(\.description).joined(separator: " "))]"
+        case .object(let members):
+            "{\(members.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " "))}"
+        }
+    }
 }
 
 /// An address and a port, as records have them.
-struct Place: Hashable, Sendable, CustomStringConvertible {
-    let addr: String
-    let port: Int
+package struct Place: Hashable, Sendable, CustomStringConvertible {
+    package let addr: String
+    package let port: Int
 
-    var description: String { "\(addr) \(port)" }
+    package init(addr: String, port: Int) {
+        self.addr = addr
+        self.port = port
+    }
+
+    package var description: String { "\(addr) \(port)" }
 }
 
 /// One record.
-struct Line: Hashable, Sendable {
-    let fields: [String: JSON]
+package struct Line: Hashable, Sendable, CustomStringConvertible {
+    package let fields: [String: JSON]
 
-    init(_ bytes: ArraySlice<UInt8>) throws(Trouble) {
+    package init(_ bytes: ArraySlice<UInt8>) throws(Trouble) {
         let value = bytes.withUnsafeBytes { JSONReader.value(of: $0) }
         guard case .object(let members)? = value else {
             throw Trouble("no JSON object: \(String(decoding: bytes, as: UTF8.self))")
@@ -30,7 +46,7 @@ struct Line: Hashable, Sendable {
     }
 
     /// All lines of a file; the last must end, too.
-    static func all(_ bytes: [UInt8]) throws(Trouble) -> [Line] {
+    package static func all(_ bytes: [UInt8]) throws(Trouble) -> [Line] {
         guard bytes.last == UInt8(ascii: "\n") else { throw Trouble("the last line has no end") }
         var lines: [Line] = []
         for piece in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast() {
@@ -40,25 +56,27 @@ struct Line: Hashable, Sendable {
     }
 
     /// A token as records have it; tools leave leading zeros out.
-    static func token(_ text: String) -> String {
+    package static func token(_ text: String) -> String {
         String(repeating: "0", count: max(0, 8 - text.count)) + text
     }
 
-    var type: String { text("type") ?? "" }
+    package var description: String { JSON.object(fields).description }
 
-    func text(_ key: String) -> String? {
+    package var type: String { text("type") ?? "" }
+
+    package func text(_ key: String) -> String? {
         if case .text(let text)? = fields[key] { text } else { nil }
     }
 
-    func number(_ key: String) -> Int? {
+    package func number(_ key: String) -> Int? {
         if case .number(let number)? = fields[key] { number } else { nil }
     }
 
-    func flag(_ key: String) -> Bool? {
+    package func flag(_ key: String) -> Bool? {
         if case .flag(let flag)? = fields[key] { flag } else { nil }
     }
 
-    func end(_ key: String) -> Place? {
+    package func end(_ key: String) -> Place? {
         guard case .object(let object)? = fields[key], case .text(let addr)? = object["addr"],
             case .number(let port)? = object["port"]
         else { return nil }
@@ -66,7 +84,7 @@ struct Line: Hashable, Sendable {
     }
 
     /// The address of an end that may have no port.
-    func address(_ key: String) -> String? {
+    package func address(_ key: String) -> String? {
         if case .object(let object)? = fields[key], case .text(let addr)? = object["addr"] {
             addr
         } else {
@@ -75,13 +93,13 @@ struct Line: Hashable, Sendable {
     }
 
     /// The numbers of an object.
-    func numbers(_ key: String) -> [String: Int] {
+    package func numbers(_ key: String) -> [String: Int] {
         guard case .object(let object)? = fields[key] else { return [:] }
         return object.compactMapValues { if case .number(let number) = $0 { number } else { nil } }
     }
 
     /// `outcome`, or `outcome reason`: a handshake in words.
-    var verdict: String {
+    package var verdict: String {
         (text("outcome") ?? "?") + (text("reason").map { " \($0)" } ?? "")
     }
 }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Synchronization
+
+/// The way to the host: lines of fields with tabs between, each after the run's own word.
+///
+///     start    SCENARIO
+///     end      SCENARIO  MILLISECONDS
+///     program  what `mpscope __programs` says of one
+///     result   BACKEND  SCENARIO  pass | fail | cannot  WHY
+///     time     WHAT  MILLISECONDS
+///     note     WHAT
+///     trouble  WHY
+///     done
+final class Port: Sendable {
+    private let word: String
+    private let lock = Mutex(())
+
+    init(word: String) { self.word = word }
+
+    func say(_ fields: [String]) {
+        let line = ([word] + fields.map(Self.field)).joined(separator: "\t") + "\n"
+        let bytes = Array(line.utf8)
+        lock.withLock { _ in
+            var sent = 0
+            while sent < bytes.count {
+                let count = bytes[sent...].withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+                if count < 0, errno != EINTR { return }
+                sent += max(0, count)
+            }
+        }
+    }
+
+    /// In one line, without tabs.
+    private static func field(_ text: String) -> String {
+        String(decoding: text.utf8.map { $0 < 32 ? 32 : $0 }, as: UTF8.self)
+    }
+}
