@@ -22,8 +22,8 @@ extension Live {
             let scenario = try #require(Scenario.named(name))
             let stage = try Stage(executable: try Program.path())
             // Four traces of the same run.
-            var everything = try Tracing()
-            var steps = try Tracing(["--steps"])
+            var everything = try Tracing(["--verify"])
+            var steps = try Tracing(["--steps", "--verify"])
             var clientAlone = try Tracing(["--netns", stage.client.namespace.name])
             var serverAlone = try Tracing(["--netns", stage.server.namespace.name])
             try everything.awaitReady()
@@ -54,6 +54,15 @@ extension Live {
             #expect(whole.normalised(.client) == client.normalised(.client))
             #expect(whole.normalised(.server) == stepped.normalised(.server))
             #expect(whole.normalised(.server) == server.normalised(.server))
+
+            // The kernel's books say the same, of every namespace there is.
+            for file in [files.0, files.1] {
+                let verified = try Verified(file)
+                #expect(verified.differences == [])
+                #expect(verified.equal == verified.checked)
+                let counters = try Verified.counters(steps: file.of("step") != [], in: stage.client.namespace)
+                #expect(verified.checked >= 2 * counters)
+            }
 
             #expect(whole.file.of("step") == [])
             stepped.judgeCounters(scenario, result)
