@@ -132,13 +132,16 @@ extension KernelCounter {
             let ended = count(.handshake, .client) { kind in
                 kind.traits.contains(.retransmitted) && kind.outcome.map(given.contains) ?? false
             }
-            let unasked = count(.handshake, .client) { $0.reason == .noSynack && !$0.traits.contains(.hasToken) }
+            let unasked = count(.handshake, .client) {
+                $0.reason == .noSynack && !$0.traits.contains(.hasToken)
+            }
             return (clients + ended, clients + unasked)
         case "MPCapableSYNTXDisabled", "MD5SigFallback":
             // It counts in connect(); the record of an attempt that failed has another reason.
             let ended = count(.handshake, .client) { kind in
-                !kind.traits.contains(.hasToken)
-                    && (kind.reason == nil || kind.reason == .mptcpDisabledAtConnect || kind.outcome != .fallback)
+                if kind.traits.contains(.hasToken) { return false }
+                return kind.outcome != .fallback || kind.reason == nil
+                    || kind.reason == .mptcpDisabledAtConnect
             }
             return (clients + ended, 0)
         case "MPCapableEndpAttempt":

@@ -57,7 +57,8 @@ import Testing
         return readings
     }
 
-    private func verify(_ records: [Record], _ readings: CounterReadings, steps: Bool = false) -> VerifyResult {
+    private func verify(_ records: [Record], _ readings: CounterReadings, steps: Bool = false) -> VerifyResult
+    {
         var books = RecordBooks()
         for record in records { books.take(record) }
         var result = VerifyResult()
@@ -155,7 +156,8 @@ import Testing
     /// connect() counts before it looks for a route.
     @Test func aConnectWithoutASynIsNoDifference() {
         let counted = readings(["MPTcpExtMPCapableSYNTX": 1])
-        #expect(verify([step(.none, .created), step(.created, .closed)], counted, steps: true).differing == 0)
+        let unconnected = [step(.none, .created), step(.created, .closed)]
+        #expect(verify(unconnected, counted, steps: true).differing == 0)
         #expect(verify([step(.none, .created)], counted, steps: true).differing == 1)
     }
 
@@ -236,7 +238,10 @@ import Testing
             row(1, token: 11), row(2, token: 12, .fallback), row(3, token: 0, nil), row(4, token: 0),
         ]
         let result = verify(
-            [open(1, token: 11), open(2, token: 12, .fallback), open(3, token: 0, .fallback), open(4, token: 14)],
+            [
+                open(1, token: 11), open(2, token: 12, .fallback), open(3, token: 0, .fallback),
+                open(4, token: 14),
+            ],
             before: rows, rows)
         #expect(result.checked == 4)
         #expect(result.equal == 4)
