@@ -14,9 +14,11 @@ ARCH := $(shell uname -m)
 
 PROGRAM := .build/release/mpscope
 GENERATED := Sources/CEvent/generated
-OBJECTS := $(GENERATED)/tracepoint.bpf.o
+OBJECTS := $(GENERATED)/mpscope.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
-BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Ibpf -I/usr/include/$(ARCH)-linux-gnu
+# Where the registers of a kprobe's arguments are.
+BPF_ARCH := $(patsubst x86_64,x86,$(patsubst aarch64,arm64,$(ARCH)))
+BPF_FLAGS := -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -Ibpf -I/usr/include/$(ARCH)-linux-gnu
 
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev libmnl-dev nettle-dev pkg-config iproute2 nftables \
 	python3 python3-jsonschema

@@ -26,6 +26,9 @@ struct {
  */
 volatile __u32 tracing = 0;
 
+/* Which hooks are attached, 1 << MPS_HOOK_*: set before `tracing`. Of two that see the same, one tells it. */
+volatile __u32 attached = 0;
+
 /* How many events were lost so far; each event carries it, so that a gap is seen where it is. */
 __u32 losses = 0;
 
@@ -40,10 +43,21 @@ struct mps_tuple {
 	__u32 netns;
 } __attribute__((aligned(8)));
 
+/* Keeps the compiler from proving, and so removing, a bound that the verifier can't see. */
+#define mps_opaque(variable) asm volatile("" : "+r"(variable))
+
 static __always_inline struct mps_counter *mps_counter_of(__u32 hook)
 {
-	return &counters[(bpf_get_smp_processor_id() & (MPS_MAX_CPUS - 1)) * MPS_MAX_HOOKS +
-			 (hook & (MPS_MAX_HOOKS - 1))];
+	__u32 place = bpf_get_smp_processor_id() * MPS_MAX_HOOKS + hook;
+
+	/* One bound, at the end: 6.1's verifier loses those of the parts. */
+	mps_opaque(place);
+	return &counters[place & (MPS_MAX_CPUS * MPS_MAX_HOOKS - 1)];
+}
+
+static __always_inline _Bool mps_is_attached(__u32 hook)
+{
+	return attached >> hook & 1;
 }
 
 /* Something could not be followed because a map of ours was full. */

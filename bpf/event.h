@@ -53,6 +53,16 @@ enum mps_kind {
 	MPS_RESET_OUT = 19,           /* an MPTCP listener answers with a RST */
 	MPS_FALLBACK = 20,            /* data without a mapping: MPTCP is over for this connection */
 	MPS_ADDRESS = 21,             /* packet: ADD_ADDR or RM_ADDR, one for each address or id */
+	/* what only functions tell */
+	MPS_SOCKET_REFUSED = 22,      /* mptcp_init_sock said no: error */
+	MPS_REQUEST = 23,             /* subflow_check_req took a SYN: token */
+	MPS_SYNACK_TAKEN = 24,        /* mptcp_finish_connect: the SYN-ACK's MP_CAPABLE is right */
+	MPS_CHILD_DROPPED = 25,       /* mptcp_subflow_drop_ctx: a listener's child becomes plain TCP */
+	MPS_JOIN_FAILED = 26,         /* __mptcp_subflow_connect failed before there was a SYN */
+	MPS_JOIN_AUTHENTIC = 27,      /* mptcp_finish_join: the peer's HMAC is right */
+	MPS_SYN_GIVES_UP = 28,        /* mptcp_active_detect_blackhole: SYNs ask no more from here on */
+	MPS_BLACKHOLE = 29,           /* mptcp_active_disable: no SYN of this namespace asks for a while */
+	MPS_PM_ESTABLISHED = 30,      /* mptcp_event(MPTCP_EVENT_ESTABLISHED) */
 	MPS_KIND_COUNT
 };
 
@@ -66,6 +76,23 @@ enum mps_hook {
 	MPS_HOOK_SOCK_RELEASE = 5,   /* cgroup/sock_release */
 	MPS_HOOK_SEND_RESET = 6,     /* raw tracepoint tcp_send_reset */
 	MPS_HOOK_DATA_AVAIL = 7,     /* raw tracepoint subflow_check_data_avail */
+	/* functions, by fentry and fexit, or by kprobe and kretprobe */
+	MPS_HOOK_TCP_CONNECT = 8,
+	MPS_HOOK_INIT_SOCK = 9,      /* mptcp_init_sock, and its return */
+	MPS_HOOK_CHECK_REQ = 10,     /* subflow_check_req returns */
+	MPS_HOOK_FINISH_CONNECT = 11, /* subflow_finish_connect */
+	MPS_HOOK_MPTCP_FINISH_CONNECT = 12,
+	MPS_HOOK_SYN_RECV_SOCK = 13, /* subflow_syn_recv_sock */
+	MPS_HOOK_CLONE_INIT = 14,    /* mptcp_sk_clone_init returns */
+	MPS_HOOK_MSK_STATE = 15,     /* mptcp_set_state, before 6.8 __mptcp_set_connected */
+	MPS_HOOK_TRY_FALLBACK = 16,  /* __mptcp_try_fallback */
+	MPS_HOOK_DROP_CTX = 17,      /* mptcp_subflow_drop_ctx */
+	MPS_HOOK_SUBFLOW_CONNECT = 18, /* __mptcp_subflow_connect returns */
+	MPS_HOOK_FINISH_JOIN = 19,   /* mptcp_finish_join */
+	MPS_HOOK_RESET_REASON = 20,  /* subflow_add_reset_reason */
+	MPS_HOOK_DETECT_BLACKHOLE = 21, /* mptcp_active_detect_blackhole returns */
+	MPS_HOOK_ACTIVE_DISABLE = 22, /* mptcp_active_disable */
+	MPS_HOOK_MPTCP_EVENT = 23,   /* mptcp_event */
 	MPS_HOOK_COUNT
 };
 
@@ -113,6 +140,14 @@ enum mps_mib {
 	MPS_MIB_MISMATCH_PORT_SYN = 7,  /* MismatchPortSynRx */
 	MPS_MIB_MISMATCH_PORT_ACK = 8,  /* MismatchPortAckRx */
 	MPS_MIB_TOKEN_INIT = 9,         /* MPFallbackTokenInit: no token to be had */
+	MPS_MIB_FALLBACK_SYNACK = 10,   /* MPCapableFallbackSYNACK */
+	MPS_MIB_SYNTX_DROP = 11,        /* MPCapableSYNTXDrop */
+	MPS_MIB_DATA_FALLBACK = 12,     /* MPCapableDataFallback */
+	MPS_MIB_DSS_FALLBACK = 13,      /* DssFallback */
+	MPS_MIB_DSS_CORRUPTION = 14,    /* DSSCorruptionFallback */
+	MPS_MIB_SIMULT_CONNECT = 15,    /* SimultConnectFallback */
+	MPS_MIB_INFINITE_MAP_TX = 16,   /* InfiniteMapTx */
+	MPS_MIB_OTHER_FALLBACK = 17,    /* __mptcp_try_fallback with a counter not in this list */
 	MPS_MIB_COUNT
 };
 
@@ -178,7 +213,7 @@ struct mps_owned_event {
  * `table_full` those that could not be followed because a map was full.
  */
 #define MPS_MAX_CPUS 1024
-#define MPS_MAX_HOOKS 16
+#define MPS_MAX_HOOKS 32
 
 struct mps_counter {
 	mps_u64 events;

@@ -31,15 +31,25 @@ public struct BPFError: Error, CustomStringConvertible, Sendable {
         mps_libbpf_forget()
     }
 
+    /// The program that libbpf blames for a failed load; nil: it names none.
+    public var program: String? {
+        for line in detail.split(separator: "\n") where line.contains("': failed to load: ") {
+            guard let begin = line.firstRange(of: "prog '")?.upperBound else { continue }
+            return String(line[begin...].prefix { $0 != "'" })
+        }
+        return nil
+    }
+
     /// errno in words.
     public var reason: String { String(cString: strerror(code)) }
 
     /// The last line of `detail` that says something.
     public var lastDetail: String {
-        let lines = detail.split(separator: "\n").filter {
-            !$0.hasPrefix("-- ") && !$0.hasPrefix("processed ")
+        let lines = detail.split(separator: "\n").filter { line in
+            !line.hasPrefix("-- ") && !line.hasPrefix("processed ") && !line.hasPrefix("libbpf: ")
+                && !line.hasPrefix("  mark_read ")
         }
-        return lines.last(where: { !$0.hasPrefix("libbpf: failed to load object") }).map(String.init) ?? ""
+        return lines.last.map(String.init) ?? ""
     }
 
     public var description: String {

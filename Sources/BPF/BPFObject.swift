@@ -33,11 +33,15 @@ public struct BPFObject: ~Copyable {
     /// How many CPUs the kernel may ever use; their numbers are below it.
     public static var possibleCPUs: Int { max(1, Int(libbpf_num_possible_cpus())) }
 
-    /// How far it is from one per-CPU variable of the kernel to another, in bytes; 0: not known.
-    /// - Parameter btf: a file with the kernel's BTF; nil: where the kernel keeps it.
-    public static func perCPUDistance(from: String, to: String, btf: String? = nil) -> Int32 {
-        if let btf { return mps_per_cpu_distance(btf, from, to) }
-        return mps_per_cpu_distance(nil, from, to)
+    /// The names of all its programs.
+    public borrowing func programNames() -> [String] {
+        var names: [String] = []
+        var program = bpf_object__next_program(object, nil)
+        while let found = program {
+            names.append(String(cString: bpf_program__name(found)))
+            program = bpf_object__next_program(object, found)
+        }
+        return names
     }
 
     /// The program of that name in the object.
@@ -102,6 +106,26 @@ public struct BPFProgram {
         errno = 0
         guard let link = bpf_program__attach_raw_tracepoint(program, rawTracepoint) else {
             throw BPFError(.attach, "raw_tracepoint/\(rawTracepoint)", code: errno)
+        }
+        return BPFLink(link)
+    }
+
+    /// Attaches a fentry or fexit program to the function that its section names.
+    public func attachToFunction() throws(BPFError) -> BPFLink {
+        mps_libbpf_forget()
+        errno = 0
+        guard let link = bpf_program__attach_trace(program) else {
+            throw BPFError(.attach, sectionName, code: errno)
+        }
+        return BPFLink(link)
+    }
+
+    /// - Parameter atReturn: a kretprobe.
+    public func attach(kprobe function: String, atReturn: Bool) throws(BPFError) -> BPFLink {
+        mps_libbpf_forget()
+        errno = 0
+        guard let link = bpf_program__attach_kprobe(program, atReturn, function) else {
+            throw BPFError(.attach, sectionName, code: errno)
         }
         return BPFLink(link)
     }

@@ -9,11 +9,11 @@
 	.section .rodata.mpscope, "a"
 
 	.balign 16
-	.global mps_tracepoint_object_start
-	.global mps_tracepoint_object_end
-mps_tracepoint_object_start:
-	.incbin "tracepoint.bpf.o"
-mps_tracepoint_object_end:
+	.global mps_object_start
+	.global mps_object_end
+mps_object_start:
+	.incbin "mpscope.bpf.o"
+mps_object_end:
 	.byte 0
 
 	.section .note.GNU-stack, "", @progbits

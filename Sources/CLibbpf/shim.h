@@ -3,13 +3,23 @@
 #ifndef MPSCOPE_CLIBBPF_SHIM_H
 #define MPSCOPE_CLIBBPF_SHIM_H
 
+/* vasprintf() */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/perf_event.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* The last lines libbpf printed, kept instead of shown; see mps_libbpf_messages(). */
 struct mps_libbpf_log {
@@ -27,28 +37,34 @@ static inline struct mps_libbpf_log *mps_libbpf_log(void)
 static inline int mps_libbpf_keep(enum libbpf_print_level level, const char *format, va_list args)
 {
 	struct mps_libbpf_log *log = mps_libbpf_log();
-	char line[2048];
+	char *line = NULL, *from;
+	size_t size, drop;
 	int n;
 
 	if (level > LIBBPF_WARN)
 		return 0;
-	n = vsnprintf(line, sizeof(line), format, args);
+	/* A verifier's log comes as one message, of any length. */
+	n = vasprintf(&line, format, args);
 	if (n < 0)
 		return 0;
-	if ((size_t)n >= sizeof(line))
-		n = sizeof(line) - 1;
-	if (log->used + (size_t)n >= sizeof(log->text)) {
-		/* Keep the end: that is where the verifier says what is wrong. */
-		size_t drop = log->used + (size_t)n + 1 - sizeof(log->text);
-
+	size = (size_t)n;
+	from = line;
+	/* Keep the end: that is where the verifier says what is wrong. */
+	if (size >= sizeof(log->text)) {
+		from += size + 1 - sizeof(log->text);
+		size = sizeof(log->text) - 1;
+	}
+	if (log->used + size >= sizeof(log->text)) {
+		drop = log->used + size + 1 - sizeof(log->text);
 		if (drop > log->used)
 			drop = log->used;
 		memmove(log->text, log->text + drop, log->used - drop);
 		log->used -= drop;
 	}
-	memcpy(log->text + log->used, line, (size_t)n);
-	log->used += (size_t)n;
+	memcpy(log->text + log->used, from, size);
+	log->used += size;
 	log->text[log->used] = 0;
+	free(line);
 	return 0;
 }
 
@@ -101,39 +117,129 @@ static inline int mps_bpf_variable(const struct bpf_object *object, const char *
 	return -ENOENT;
 }
 
-/*
- * How far it is from one per-CPU variable of the kernel to another, in bytes, as its BTF says;
- * 0 where one is unknown. `path`: a file with the kernel's BTF, or NULL.
- */
-static inline int mps_per_cpu_distance(const char *path, const char *from, const char *to)
+/* How far it is from one per-CPU variable of the kernel to another, in bytes; 0 where one is unknown. */
+static inline int mps_per_cpu_distance(const struct btf *btf, const char *from, const char *to)
 {
-	struct btf *btf = path ? btf__parse(path, NULL) : btf__load_vmlinux_btf();
 	const struct btf_var_secinfo *variable;
 	unsigned int begin = 0, end = 0;
+	const struct btf_type *section;
 	int found = 0, id;
 
-	if (!btf)
-		return 0;
 	id = btf__find_by_name_kind(btf, ".data..percpu", BTF_KIND_DATASEC);
-	if (id > 0) {
-		const struct btf_type *section = btf__type_by_id(btf, id);
+	if (id <= 0)
+		return 0;
+	section = btf__type_by_id(btf, id);
+	variable = btf_var_secinfos(section);
+	for (int i = 0; i < btf_vlen(section); i++, variable++) {
+		const struct btf_type *type = btf__type_by_id(btf, variable->type);
+		const char *name = type ? btf__name_by_offset(btf, type->name_off) : "";
 
-		variable = btf_var_secinfos(section);
-		for (int i = 0; i < btf_vlen(section); i++, variable++) {
-			const struct btf_type *type = btf__type_by_id(btf, variable->type);
-			const char *name = type ? btf__name_by_offset(btf, type->name_off) : "";
-
-			if (!strcmp(name, from)) {
-				begin = variable->offset;
-				found |= 1;
-			} else if (!strcmp(name, to)) {
-				end = variable->offset;
-				found |= 2;
-			}
+		if (!strcmp(name, from)) {
+			begin = variable->offset;
+			found |= 1;
+		} else if (!strcmp(name, to)) {
+			end = variable->offset;
+			found |= 2;
 		}
 	}
-	btf__free(btf);
 	return found == 3 ? (int)(end - begin) : 0;
+}
+
+/* The parameters of a function of the kernel, or -errno. */
+static inline int mps_btf_parameters(const struct btf *btf, const char *name)
+{
+	int id = btf__find_by_name_kind(btf, name, BTF_KIND_FUNC);
+	const struct btf_type *type;
+
+	if (id <= 0)
+		return -ENOENT;
+	type = btf__type_by_id(btf, id);
+	type = type ? btf__type_by_id(btf, type->type) : NULL;
+	return type && btf_is_func_proto(type) ? btf_vlen(type) : -EINVAL;
+}
+
+/* What a tracepoint hands on, by its typedef btf_trace_NAME of a pointer to a function; or -errno. */
+static inline int mps_btf_tracepoint_parameters(const struct btf *btf, const char *name)
+{
+	int id = btf__find_by_name_kind(btf, name, BTF_KIND_TYPEDEF);
+	const struct btf_type *type;
+
+	if (id <= 0)
+		return -ENOENT;
+	type = btf__type_by_id(btf, id);
+	type = type ? btf__type_by_id(btf, type->type) : NULL;
+	type = type && btf_is_ptr(type) ? btf__type_by_id(btf, type->type) : NULL;
+	/* The first is not handed on. */
+	return type && btf_is_func_proto(type) && btf_vlen(type) > 0 ? btf_vlen(type) - 1 : -EINVAL;
+}
+
+/* `return 0`, as a program. */
+static inline int mps_load_nothing(enum bpf_prog_type type, enum bpf_attach_type attach, int btf_id)
+{
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach, .attach_btf_id = (__u32)btf_id);
+	const struct bpf_insn nothing[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd = bpf_prog_load(type, "mpscope_trial", "GPL", nothing, 2, &opts);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Attaches a program that does nothing, and takes it back. 0, or -errno. */
+static inline int mps_try_fentry(const char *function)
+{
+	int id = libbpf_find_vmlinux_btf_id(function, BPF_TRACE_FENTRY), program, link, error = 0;
+
+	if (id <= 0)
+		return id < 0 ? id : -ENOENT;
+	program = mps_load_nothing(BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY, id);
+	if (program < 0)
+		return program;
+	link = bpf_raw_tracepoint_open(NULL, program);
+	if (link < 0)
+		error = -errno;
+	else
+		close(link);
+	close(program);
+	return error;
+}
+
+/* The same by kprobe: an event of the kernel's kprobe PMU, and a program on it. */
+static inline int mps_try_kprobe(const char *function)
+{
+	FILE *file = fopen("/sys/bus/event_source/devices/kprobe/type", "re");
+	struct perf_event_attr attr;
+	int program, event, error = 0, link;
+	unsigned int type = 0;
+
+	if (!file)
+		return -ENODEV;
+	if (fscanf(file, "%u", &type) != 1)
+		error = -ENODEV;
+	fclose(file);
+	if (error)
+		return error;
+	memset(&attr, 0, sizeof(attr));
+	attr.size = sizeof(attr);
+	attr.type = type;
+	attr.config1 = (__u64)(unsigned long)function;
+	event = (int)syscall(__NR_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (event < 0)
+		return -errno;
+	program = mps_load_nothing(BPF_PROG_TYPE_KPROBE, 0, 0);
+	if (program < 0) {
+		error = program;
+	} else {
+		link = bpf_link_create(program, event, BPF_PERF_EVENT, NULL);
+		if (link >= 0)
+			close(link);
+		else if (ioctl(event, PERF_EVENT_IOC_SET_BPF, program))
+			error = -errno;
+		close(program);
+	}
+	close(event);
+	return error;
 }
 
 /* How often the kernel skipped the program because it was already running on that CPU. */

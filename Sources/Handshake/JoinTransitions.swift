@@ -18,6 +18,9 @@ extension TransitionTable {
     static let joinClient: [Transition] = [
         // send SYN
         .init(
+            [.none], .joinSynSent, [.neverSent], to: .closed, .join(.aborted, .connectFailed),
+            "(no line) | __mptcp_subflow_connect: kernel_bind or kernel_connect failed"),
+        .init(
             [.none], .joinSynSent, [.mptcpSocket, .requestsJoin], to: .joinSynSent,
             "send SYN: tcp_connect, OPTION_MP_JOIN | __mptcp_subflow_connect, tcp_connect"),
         .init(
@@ -161,6 +164,9 @@ extension TransitionTable {
                 .joinSynReceivedByTcp, .joinSynackSentPlain, .joinAckReceived, .joinAckReceivedPlain, .joined,
             ], .ackReceived, to: nil,
             "receive ACK, again"),
+        .init(
+            joinServerOpen, .fallback, to: nil,
+            "(no line) | subflow_syn_recv_sock: dispose_child"),
         .init(
             [.none, .joinSynReceived, .joinSynackSent, .joinAckReceived], .joinEstablished, [.mptcpSocket],
             to: .joined, .join(.joined, nil),

@@ -4,6 +4,9 @@
 public enum Hook: UInt8, Sendable, CaseIterable {
     case inetSockSetState, skbEgress, skbIngress, tcpReceiveReset, sockCreate, sockRelease
     case tcpSendReset, dataAvailable
+    case tcpConnect, initSock, checkReq, finishConnect, mptcpFinishConnect, synRecvSock, cloneInit, mskState
+    case tryFallback, dropCtx, subflowConnect, finishJoin, resetReason, detectBlackhole, activeDisable
+    case mptcpEvent
     /// Not a program: the socket tables, read by sock_diag.
     case snapshot
     /// Not a program: time that passed, the end of the trace.
@@ -21,11 +24,50 @@ public enum Hook: UInt8, Sendable, CaseIterable {
         case .sockRelease: "cgroup/sock_release"
         case .tcpSendReset: "tcp_send_reset"
         case .dataAvailable: "subflow_check_data_avail"
+        case .tcpConnect: "tcp_connect"
+        case .initSock: "mptcp_init_sock"
+        case .checkReq: "subflow_check_req"
+        case .finishConnect: "subflow_finish_connect"
+        case .mptcpFinishConnect: "mptcp_finish_connect"
+        case .synRecvSock: "subflow_syn_recv_sock"
+        case .cloneInit: "mptcp_sk_clone_init"
+        case .mskState: "mptcp_set_state"
+        case .tryFallback: "__mptcp_try_fallback"
+        case .dropCtx: "mptcp_subflow_drop_ctx"
+        case .subflowConnect: "__mptcp_subflow_connect"
+        case .finishJoin: "mptcp_finish_join"
+        case .resetReason: "subflow_add_reset_reason"
+        case .detectBlackhole: "mptcp_active_detect_blackhole"
+        case .activeDisable: "mptcp_active_disable"
+        case .mptcpEvent: "mptcp_event"
         case .snapshot: "sock_diag"
         case .clock: "clock"
         case .tracker: "tracker"
         }
     }
+}
+
+extension Hook {
+    /// It tells more of what other hooks show as well, and never begins a connection.
+    var onlyAdds: Bool {
+        switch self {
+        case .finishConnect, .mptcpFinishConnect, .synRecvSock, .dropCtx, .finishJoin, .detectBlackhole,
+            .activeDisable, .mptcpEvent:
+            true
+        default: false
+        }
+    }
+
+    /// It tells the state of a socket, not of a packet.
+    var showsSocket: Bool {
+        switch self {
+        case .inetSockSetState, .mskState, .cloneInit: true
+        default: false
+        }
+    }
+
+    /// It tells of MPTCP's end after a handshake.
+    var showsFallback: Bool { self == .dataAvailable || self == .tryFallback }
 }
 
 /// What is true of an observation, as bits that a row of the transition table can ask for.
@@ -105,6 +147,12 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let wasEstablished = Facts(rawValue: 1 << 34)
     /// The peer's MP_FAIL had come.
     public static let mpFail = Facts(rawValue: 1 << 32)
+    /// DSSCorruptionFallback.
+    public static let dssCorruption = Facts(rawValue: 1 << 36)
+    /// No SYN was made.
+    public static let neverSent = Facts(rawValue: 1 << 37)
+    /// The kernel begins to keep connections of this namespace from asking (`mptcp_active_disable`).
+    public static let beginsBlackhole = Facts(rawValue: 1 << 38)
 
     /// Those that still hold for what comes later on the same subflow.
     static let lasting: Facts = [

@@ -30,6 +30,7 @@ public enum Reason: String, Sendable, CaseIterable {
     case dssFallback = "dss_fallback"
     case dataCsumErr = "data_csum_err"
     case mpFailRx = "mp_fail_rx"
+    case dssCorruptionFallback = "dss_corruption_fallback"
     // refused, reset, timeout
     case rstToSyn = "rst_to_syn"
     case rstInHandshake = "rst_in_handshake"
@@ -129,6 +130,9 @@ public enum Reason: String, Sendable, CaseIterable {
         case .mpFailRx:
             "The peer found a wrong DSS checksum and said so with MP_FAIL: something changes the payload on the "
                 + "path to it, as application gateways do for FTP or SIP; look for them."
+        case .dssCorruptionFallback:
+            "The DSS options did not fit the data: something on the path splits, joins or repeats segments without "
+                + "understanding MPTCP; look for proxies and offloading."
         case .rstToSyn:
             "Nothing listens on that address and port, or a firewall rejects it."
         case .rstInHandshake:

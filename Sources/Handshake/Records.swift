@@ -68,6 +68,12 @@ public enum KernelReason: String, Sendable, CaseIterable {
     case mismatchPortSynRx = "MismatchPortSynRx"
     case mismatchPortAckRx = "MismatchPortAckRx"
     case dssFallback = "DssFallback"
+    case fallbackSynack = "MPCapableFallbackSYNACK"
+    case synTxDrop = "MPCapableSYNTXDrop"
+    case dataFallback = "MPCapableDataFallback"
+    case dssCorruption = "DSSCorruptionFallback"
+    case simultConnect = "SimultConnectFallback"
+    case infiniteMapTx = "InfiniteMapTx"
 }
 
 public struct HandshakeRecord: Sendable {

@@ -159,11 +159,9 @@ public struct Tracker {
             listenerOpened(observation)
         case .closed where observation.listener != 0 && observation.listener == observation.socket:
             listenerClosed(observation)
-        case .socketRefused:
-            break
         case .addressed:
             addressed(observation)
-        case .mptcpEstablished where observation.facts.contains(.fellBack):
+        case .mptcpEstablished where observation.facts.contains(.fellBack) && !observation.hook.onlyAdds:
             // A packet that came between the SYN-ACK and its verdict took it back already.
             if let index = find(observation) {
                 apply(observation, to: index)

@@ -4,9 +4,18 @@
 extension Tracker {
     mutating func find(_ observation: Observation) -> Int32? {
         switch observation.step {
+        case _ where observation.hook.onlyAdds:
+            return added(observation)
+        case .socketRefused:
+            return add(observation)
         case .socketCreated:
             if let stale = connections.msk(observation.msk) { forget(stale) }
             return add(observation)
+        case .joinSynSent where observation.hook == .subflowConnect:
+            let parent =
+                sameToken(connections.msk(observation.msk), observation)
+                ?? connections.token(observation.netns, observation.token)
+            return parent.flatMap { addJoin(observation, $0) }
         case .joinSynSent:
             return observation.hook == .skbEgress
                 ? sameEnds(connections.subflow(observation.socket), observation) : joining(observation)
@@ -39,7 +48,7 @@ extension Tracker {
             if let index = sameEnds(connections.subflow(observation.socket), observation) { return index }
             // Of a plain socket that began before the trace, nothing is told.
             return nil
-        case .fallback where observation.hook == .dataAvailable:
+        case .fallback where observation.hook.showsFallback:
             let found =
                 sameToken(connections.msk(observation.msk), observation)
                 ?? connections.token(observation.netns, observation.token)
@@ -62,6 +71,21 @@ extension Tracker {
             return sameEnds(connections.subflow(observation.socket), observation)
         default:
             return nil
+        }
+    }
+
+    /// What a function adds to: a subflow that is known, or a half-open handshake.
+    func added(_ observation: Observation) -> Int32? {
+        let subflow = sameEnds(connections.subflow(observation.socket), observation)
+        switch observation.step {
+        case .mptcpEstablished:
+            // The path manager may be told before the socket's own change of state.
+            return subflow.flatMap {
+                connections[$0].decided || connections[$0].state == .accepted ? $0 : nil
+            }
+        case .ackReceived: return connections.halfOpen(observation)
+        case .fallback where observation.side == .server: return connections.halfOpen(observation)
+        default: return subflow
         }
     }
 

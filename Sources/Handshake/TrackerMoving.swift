@@ -36,7 +36,7 @@ extension Tracker {
             return
         }
         // A socket that never connected, or a connection that is over on both levels.
-        if to == .closed, connections[index].decided || from == .created {
+        if to == .closed, connections[index].decided || from == .created || from == .none {
             let connection = connections[index]
             if connection.msk == 0 || observation.facts.contains(.msk) || verdict == .close {
                 connections.remove(index)
@@ -87,14 +87,15 @@ extension Tracker {
             if connections[index].synTime == 0 { connections[index].synTime = observation.time }
             if observation.hook != .skbEgress { connections[index].remote = observation.remote }
         case .synReceived, .joinSynReceived:
+            let isPacket = observation.hook == .skbIngress
             if connections[index].synTime == 0 {
                 connections[index].synTime = observation.time
-            } else if connections[index].synRetransmits < 255 {
+            } else if isPacket, connections[index].synRetransmits < 255 {
                 connections[index].synRetransmits += 1
             }
-            connections[index].retransmitsKnown = true
+            if isPacket { connections[index].retransmitsKnown = true }
             // 1 s, 2 s, 4 s … for each time that a SYN-ACK may be sent (tcp_reqsk_timer_handler).
-            if observation.hook == .skbIngress {
+            if isPacket || observation.hook == .checkReq {
                 connections[index].patience =
                     ((2 as UInt64) << min(UInt64(observation.retransmits), 6) - 1) * 1_000_000_000
             }
@@ -102,7 +103,7 @@ extension Tracker {
             if connections[index].synackTime == 0 { connections[index].synackTime = observation.time }
         default: break
         }
-        if connections[index].side == .client, observation.hook == .inetSockSetState,
+        if connections[index].side == .client, observation.hook.showsSocket,
             observation.step != .synSent, observation.step != .joinSynSent
         {
             if !observation.facts.contains(.msk) || observation.step == .mptcpEstablished
@@ -128,7 +129,7 @@ extension Tracker {
         if let owner = observation.owner { connections[index].owner = owner }
         if observation.listener != 0, connections[index].listener == 0,
             observation.step == .synReceived || observation.step == .joinSynReceived
-                || observation.hook == .inetSockSetState,
+                || observation.hook.showsSocket,
             let listener = listeners.find(observation)
         {
             connections[index].listener = listener.id
@@ -184,7 +185,7 @@ extension Observation {
             // An error that ends what was established says nothing of the handshake.
             facts.isDisjoint(with: [.refused, .timedOut, .connectionReset, .otherError])
                 || facts.contains(.wasEstablished) || facts.contains(.msk)
-        case .fallback: hook == .dataAvailable
+        case .fallback: hook.showsFallback
         default: false
         }
     }

@@ -22,7 +22,7 @@ extension Tracker {
                 : connection.remote.address.isV4 ? 4 : 6,
             owner: connection.owner, netns: connection.netns)
         record.error = connection.error
-        if reason?.isKernels == true { record.kernelReason = connection.kernelReason }
+        if reason?.isKernels == true || outcome == .fallback { record.kernelReason = connection.kernelReason }
         record.listener = connection.listener
         record.token = connection.token
         record.remoteToken = connection.remoteToken

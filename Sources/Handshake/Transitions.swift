@@ -19,6 +19,9 @@ extension TransitionTable {
             [.none], .socketCreated, [.mptcpSocket], to: .created,
             "create socket: mptcp_init_tcp_sock | mptcp_init_sock"),
         .init(
+            [.none], .socketRefused, [.mptcpSocket], to: .closed,
+            "create socket: the switch is off | mptcp_init_sock: mptcp_is_enabled, ENOPROTOOPT"),
+        .init(
             [.none, .created], .synSent, [.mptcpSocket, .requestsMptcp], to: .synSent,
             "send SYN: tcp_connect, request_mptcp = 1 | mptcp_connect, tcp_connect"),
         .init(
@@ -32,6 +35,9 @@ extension TransitionTable {
         .init(
             [.synSent], .synSent, [.optionCapable], to: nil,
             "send SYN: mptcp_syn_options, OPTION_MP_CAPABLE | mptcp_syn_options"),
+        .init(
+            [.synSent], .synSent, [.droppedSyns], to: .synSentUnasked,
+            "(no line) | mptcp_active_detect_blackhole: mptcp_subflow_early_fallback"),
         .init(
             [.synSent], .synSent, [.optionAbsent], to: nil,
             "(no line) | after mptcp_active_detect_blackhole, or stripped by this machine's own firewall"),
@@ -66,6 +72,10 @@ extension TransitionTable {
             to: .mptcpEstablished, .decide(.mptcp, nil),
             "receive SYN-ACK: mptcp_rcv_synsent_state_process, mptcp_update_metasocket "
                 + "| subflow_finish_connect, mptcp_set_state"),
+        .init(
+            [.synSent, .synSentUnasked, .synackReceivedPlain, .tcpEstablished], .fallback, [.beginsBlackhole],
+            to: nil,
+            "(no line) | subflow_finish_connect: mptcp_active_disable"),
         .init(
             [.none, .synSent, .synSentUnasked, .synackReceivedPlain, .tcpEstablished], .fallback,
             [.droppedSyns], to: .fallback, .decide(.fallback, .synWithMptcpDropped),
@@ -172,6 +182,16 @@ extension TransitionTable {
             to: .accepted,
             "receive ACK: mptcp_check_req_master | mptcp_sk_clone_init"),
 
+        .init(
+            [.accepted, .mptcpEstablished, .fallback, .subflowClosed, .closed], .mptcpEstablished, to: nil,
+            "(no line) | mptcp_pm_fully_established: mptcp_event"),
+        .init(
+            [.synReceived, .synackSent], .fallback, to: .ackReceivedPlain,
+            "(no line) | subflow_syn_recv_sock: mptcp_subflow_drop_ctx"),
+        .init(
+            [.synackSentPlain, .ackReceived, .ackReceivedPlain], .fallback, to: nil,
+            "(no line) | subflow_syn_recv_sock: mptcp_subflow_drop_ctx"),
+
         // the server's verdict
         .init(
             [.none, .synReceived, .synackSent, .ackReceived, .accepted], .established,
@@ -232,6 +252,10 @@ extension TransitionTable {
         .init(
             [.mptcpEstablished], .fallback, [.mpFail], to: .fallback, .fallBack(.mpFailRx),
             "(no line) | mptcp_pm_mp_fail_received, mptcp_update_infinite_map"),
+        .init(
+            [.mptcpEstablished], .fallback, [.dssCorruption], to: .fallback,
+            .fallBack(.dssCorruptionFallback),
+            "(no line) | mptcp_dss_corruption: mptcp_try_fallback"),
         .init(
             [.mptcpEstablished], .fallback, [.fullyEstablished], to: .fallback, .fallBack(nil),
             "(no line) | mptcp_dss_corruption"),

@@ -56,6 +56,10 @@ public enum Decoder {
                 if hook == .skbEgress { o.localID = event.remote_id } else { o.remoteID = event.remote_id }
                 o.backup = event.option_flags & 1 != 0
             }
+            // The function knows this end's own id as well.
+            if event.kind == UInt8(MPS_REQUEST.rawValue), o.option == .mpJoin, event.local_id != 0xff {
+                o.localID = event.local_id
+            }
             // Whom a MP_JOIN asks for: the receiver by its own token.
             if event.kind == UInt8(MPS_SYN_IN.rawValue) { o.token = event.remote_token }
             if event.kind == UInt8(MPS_SYN_OUT.rawValue) { o.remoteToken = event.remote_token }
@@ -122,6 +126,22 @@ public enum Decoder {
         case MPS_HOOK_SOCK_RELEASE.rawValue: .sockRelease
         case MPS_HOOK_SEND_RESET.rawValue: .tcpSendReset
         case MPS_HOOK_DATA_AVAIL.rawValue: .dataAvailable
+        case MPS_HOOK_TCP_CONNECT.rawValue: .tcpConnect
+        case MPS_HOOK_INIT_SOCK.rawValue: .initSock
+        case MPS_HOOK_CHECK_REQ.rawValue: .checkReq
+        case MPS_HOOK_FINISH_CONNECT.rawValue: .finishConnect
+        case MPS_HOOK_MPTCP_FINISH_CONNECT.rawValue: .mptcpFinishConnect
+        case MPS_HOOK_SYN_RECV_SOCK.rawValue: .synRecvSock
+        case MPS_HOOK_CLONE_INIT.rawValue: .cloneInit
+        case MPS_HOOK_MSK_STATE.rawValue: .mskState
+        case MPS_HOOK_TRY_FALLBACK.rawValue: .tryFallback
+        case MPS_HOOK_DROP_CTX.rawValue: .dropCtx
+        case MPS_HOOK_SUBFLOW_CONNECT.rawValue: .subflowConnect
+        case MPS_HOOK_FINISH_JOIN.rawValue: .finishJoin
+        case MPS_HOOK_RESET_REASON.rawValue: .resetReason
+        case MPS_HOOK_DETECT_BLACKHOLE.rawValue: .detectBlackhole
+        case MPS_HOOK_ACTIVE_DISABLE.rawValue: .activeDisable
+        case MPS_HOOK_MPTCP_EVENT.rawValue: .mptcpEvent
         default: nil
         }
     }
@@ -151,6 +171,14 @@ public enum Decoder {
         case MPS_MIB_JOIN_SYNACK_HMAC.rawValue: .joinSynAckHMacFailure
         case MPS_MIB_MISMATCH_PORT_SYN.rawValue: .mismatchPortSynRx
         case MPS_MIB_MISMATCH_PORT_ACK.rawValue: .mismatchPortAckRx
+        case MPS_MIB_FALLBACK_SYNACK.rawValue: .fallbackSynack
+        case MPS_MIB_SYNTX_DROP.rawValue: .synTxDrop
+        case MPS_MIB_DATA_FALLBACK.rawValue: .dataFallback
+        case MPS_MIB_DSS_FALLBACK.rawValue: .dssFallback
+        case MPS_MIB_DSS_CORRUPTION.rawValue: .dssCorruption
+        case MPS_MIB_SIMULT_CONNECT.rawValue: .simultConnect
+        case MPS_MIB_INFINITE_MAP_TX.rawValue: .infiniteMapTx
+        case MPS_MIB_OTHER_FALLBACK.rawValue: nil
         // The one counter for data whose mapping was missing, wrong, or had a wrong checksum.
         case _ where event.kind == UInt8(MPS_FALLBACK.rawValue):
             switch Int32(event.option_flags) {
@@ -189,6 +217,18 @@ public enum Decoder {
         case MPS_RESET_OUT.rawValue: return (.reset, .server)
         case MPS_FALLBACK.rawValue: return (.fallback, nil)
         case MPS_ADDRESS.rawValue: return (.addressed, nil)
+        case MPS_SOCKET_REFUSED.rawValue: return (.socketRefused, .client)
+        case MPS_REQUEST.rawValue: return (join ? .joinSynReceived : .synReceived, .server)
+        case MPS_SYNACK_TAKEN.rawValue: return (.synackReceived, .client)
+        case MPS_CHILD_DROPPED.rawValue: return (.fallback, .server)
+        case MPS_JOIN_FAILED.rawValue: return (.joinSynSent, .client)
+        // The client's was told by its SYN-ACK, the server's by the third ACK.
+        case MPS_JOIN_AUTHENTIC.rawValue:
+            return requestsJoin ? (.joinSynackReceived, .client) : (.ackReceived, .server)
+        case MPS_SYN_GIVES_UP.rawValue: return (.synSent, .client)
+        case MPS_BLACKHOLE.rawValue: return (.fallback, .client)
+        case MPS_PM_ESTABLISHED.rawValue:
+            return (.mptcpEstablished, event.flags & UInt16(MPS_F_REQUEST_MPTCP) != 0 ? .client : .server)
         default: return nil
         }
     }
@@ -237,7 +277,17 @@ public enum Decoder {
             default: break
             }
         }
+        // What the function itself means, as an option that a packet would have shown.
+        switch UInt32(event.kind) {
+        case MPS_SYNACK_TAKEN.rawValue: facts.insert(.optionCapable)
+        case MPS_JOIN_AUTHENTIC.rawValue: facts.insert(.optionJoin)
+        case MPS_SYN_GIVES_UP.rawValue: facts.insert(.optionAbsent)
+        case MPS_BLACKHOLE.rawValue: facts.insert(.beginsBlackhole)
+        case MPS_JOIN_FAILED.rawValue: facts.insert(.neverSent)
+        default: break
+        }
         switch UInt32(event.mib) {
+        case MPS_MIB_DSS_CORRUPTION.rawValue: facts.insert(.dssCorruption)
         case MPS_MIB_SYNTX_DISABLED.rawValue: facts.insert(.blackhole)
         case MPS_MIB_MD5SIG_FALLBACK.rawValue: facts.insert(.md5)
         case MPS_MIB_TOKEN_INIT.rawValue: facts.insert(.tokensGone)

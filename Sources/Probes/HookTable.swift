@@ -7,69 +7,286 @@ public enum Attachment: String, Sendable, CaseIterable {
     case fentry, fexit, kprobe, kretprobe
     case rawTracepoint = "raw_tracepoint"
     case tracepoint, cgroup
+
+    /// Of a function, by its name.
+    public var isFunction: Bool {
+        switch self {
+        case .fentry, .fexit, .kprobe, .kretprobe: true
+        case .rawTracepoint, .tracepoint, .cgroup: false
+        }
+    }
+}
+
+/// Which ways a trace may attach functions.
+public enum Backend: String, Sendable, CaseIterable {
+    /// Hook by hook the best that works: fentry, then kprobe, then none.
+    case auto
+    case fentry, kprobe
+    /// No functions: what tracepoints and cgroup programs tell.
+    case tracepoint
+
+    func allows(_ attachment: Attachment) -> Bool {
+        switch attachment {
+        case .rawTracepoint, .tracepoint, .cgroup: true
+        case .fentry, .fexit: self == .auto || self == .fentry
+        case .kprobe, .kretprobe: self == .auto || self == .kprobe
+        }
+    }
+}
+
+/// One way to attach a hook.
+public struct HookWay: Sendable {
+    public var attachment: Attachment
+    /// The kernel's name of the place: a tracepoint, a function; empty for cgroup programs.
+    public var target: String
+    /// The BPF program.
+    public var program: String
+    /// The one that keeps the arguments for it (a kprobe before a kretprobe); nil: none is needed.
+    public var before: String?
+    /// How many parameters the place must have; nil: any number will do.
+    public var parameters: Int?
+
+    init(
+        _ attachment: Attachment, _ target: String, _ program: String, after before: String? = nil,
+        parameters: Int? = nil
+    ) {
+        self.attachment = attachment
+        self.target = target
+        self.program = program
+        self.before = before
+        self.parameters = parameters
+    }
+
+    public var programs: [String] { (before.map { [$0] } ?? []) + [program] }
 }
 
 /// One place to look at the kernel from.
 public struct HookPlan: Sendable {
     public var hook: Hook
-    /// The BPF program.
-    public var program: String
-    public var attachment: Attachment
-    /// The kernel's name of the place: a tracepoint, a function; empty for cgroup programs.
-    public var target: String
+    /// The best first.
+    public var ways: [HookWay]
     /// Without it nothing can be traced.
-    public var required: Bool
-    /// Only attached for `--steps`.
-    public var onlySteps: Bool
+    public var isRequired = false
+    /// Only attached for `--steps`…
+    public var onlySteps = false
+    /// … or when this hook can't be had, for which it stands in.
+    public var standsInFor: Hook?
     /// What is known through it.
     public var tells: String
-    /// What is not known when it is missing.
+    /// What is not known when it is missing, or what stands in for it.
     public var withoutIt: String
 }
 
-/// The hooks of each backend, in one table.
+/// Every hook, in one table.
 public enum HookTable {
-    public static let tracepoint: [HookPlan] = [
+    /// What a trace with that backend may attach.
+    public static func plans(_ backend: Backend) -> [HookPlan] {
+        all.compactMap { plan in
+            var plan = plan
+            plan.ways.removeAll { !backend.allows($0.attachment) }
+            return plan.ways.isEmpty ? nil : plan
+        }
+    }
+
+    public static let all = everywhere + functions
+
+    /// Tracepoints and cgroup programs: there is no kernel that refuses them to root.
+    private static let everywhere: [HookPlan] = [
         HookPlan(
-            hook: .inetSockSetState, program: "inet_sock_set_state", attachment: .rawTracepoint,
-            target: "inet_sock_set_state", required: true, onlySteps: false,
+            hook: .inetSockSetState,
+            ways: [HookWay(.rawTracepoint, "inet_sock_set_state", "inet_sock_set_state")],
+            isRequired: true,
             tells: "listen, connect, both ends' verdicts, the end of a connection, and the owner",
             withoutIt: "nothing can be traced"),
         HookPlan(
-            hook: .skbIngress, program: "skb_ingress", attachment: .cgroup, target: "",
-            required: true, onlySteps: false,
+            hook: .skbIngress, ways: [HookWay(.cgroup, "", "skb_ingress")],
             tells: "SYN, SYN-ACK and third ACK as TCP sees them, with their MPTCP option",
-            withoutIt: "no server handshake has a beginning"),
+            withoutIt: "functions stand in for SYN, SYN-ACK and third ACK; whether a join was confirmed, "
+                + "ADD_ADDR and RM_ADDR are not known"),
         HookPlan(
-            hook: .skbEgress, program: "skb_egress", attachment: .cgroup, target: "",
-            required: true, onlySteps: false,
+            hook: .skbEgress, ways: [HookWay(.cgroup, "", "skb_egress")],
             tells: "SYN-ACKs (and SYNs, with --steps) as they leave, with their MPTCP option",
             withoutIt: "what the server answered is not known"),
         HookPlan(
-            hook: .tcpReceiveReset, program: "tcp_receive_reset", attachment: .rawTracepoint,
-            target: "tcp_receive_reset", required: false, onlySteps: false,
+            hook: .tcpReceiveReset,
+            ways: [HookWay(.rawTracepoint, "tcp_receive_reset", "tcp_receive_reset")],
             tells: "a RST that reached a socket",
             withoutIt: "the step `reset` is missing; outcomes stay, from the socket's error"),
         HookPlan(
-            hook: .tcpSendReset, program: "tcp_send_reset", attachment: .rawTracepoint,
-            target: "tcp_send_reset", required: false, onlySteps: false,
+            hook: .tcpSendReset,
+            ways: [
+                HookWay(.rawTracepoint, "tcp_send_reset", "tcp_send_reset", parameters: 3),
+                HookWay(.rawTracepoint, "tcp_send_reset", "tcp_send_reset_2", parameters: 2),
+            ],
             tells: "an MPTCP listener refuses an MP_JOIN, and why",
             withoutIt: "a refused MP_JOIN ends as a timeout"),
         HookPlan(
-            hook: .dataAvailable, program: "subflow_check_data_avail", attachment: .rawTracepoint,
-            target: "subflow_check_data_avail", required: false, onlySteps: false,
+            hook: .dataAvailable,
+            ways: [HookWay(.rawTracepoint, "subflow_check_data_avail", "subflow_check_data_avail")],
             tells: "data without a mapping: a fallback after the handshake",
             withoutIt: "a later fallback shows when the connection ends, without its reason"),
         HookPlan(
-            hook: .sockCreate, program: "sock_create", attachment: .cgroup, target: "",
-            required: false, onlySteps: true,
+            hook: .sockCreate, ways: [HookWay(.cgroup, "", "sock_create")], onlySteps: true,
             tells: "an MPTCP socket is made",
             withoutIt: "the step `socket_created` is missing"),
         HookPlan(
-            hook: .sockRelease, program: "sock_release", attachment: .cgroup, target: "",
-            required: false, onlySteps: true,
+            hook: .sockRelease, ways: [HookWay(.cgroup, "", "sock_release")], onlySteps: true,
             tells: "an MPTCP socket that never connected is closed",
             withoutIt: "such sockets are remembered until they make room"),
+    ]
+
+    /// The kernel's functions.
+    private static let functions: [HookPlan] = [
+        HookPlan(
+            hook: .tcpConnect,
+            ways: [
+                HookWay(.fentry, "tcp_connect", "fentry_tcp_connect"),
+                HookWay(.kprobe, "tcp_connect", "kprobe_tcp_connect"),
+            ],
+            tells: "a connect() that is about to send its SYN: who, from where, to whom, and whether it asks",
+            withoutIt: "inet_sock_set_state stands in, a moment before the source port is chosen"),
+        HookPlan(
+            hook: .initSock,
+            ways: [
+                HookWay(.fexit, "mptcp_init_sock", "fexit_init_sock"),
+                HookWay(
+                    .kretprobe, "mptcp_init_sock", "kretprobe_init_sock", after: "kprobe_init_sock"),
+            ],
+            onlySteps: true,
+            tells: "an MPTCP socket is made, or refused because MPTCP is off",
+            withoutIt: "cgroup/sock_create stands in, which does not see refused ones"),
+        HookPlan(
+            hook: .checkReq,
+            ways: [
+                HookWay(.fexit, "subflow_check_req", "fexit_check_req", parameters: 3),
+                HookWay(
+                    .kretprobe, "subflow_check_req", "kretprobe_check_req", after: "kprobe_check_req",
+                    parameters: 3),
+            ],
+            tells: "a listener takes a SYN: the token that it gives the connection",
+            withoutIt: "cgroup_skb/ingress stands in, without the token of what never becomes MPTCP"),
+        HookPlan(
+            hook: .finishConnect,
+            ways: [
+                HookWay(.fentry, "subflow_finish_connect", "fentry_finish_connect", parameters: 2),
+                HookWay(.kprobe, "subflow_finish_connect", "kprobe_finish_connect"),
+            ],
+            onlySteps: true, standsInFor: .skbIngress,
+            tells: "a client reads the SYN-ACK's options",
+            withoutIt: "cgroup_skb/ingress stands in"),
+        HookPlan(
+            hook: .mptcpFinishConnect,
+            ways: [
+                HookWay(.fentry, "mptcp_finish_connect", "fentry_mptcp_finish_connect"),
+                HookWay(.kprobe, "mptcp_finish_connect", "kprobe_mptcp_finish_connect"),
+            ],
+            onlySteps: true,
+            tells: "a client found MP_CAPABLE in the SYN-ACK",
+            withoutIt: "the verdict stands in, which comes next"),
+        HookPlan(
+            hook: .synRecvSock,
+            ways: [
+                // Seven parameters: more than fentry takes on x86 before 6.6.
+                HookWay(.fentry, "subflow_syn_recv_sock", "fentry_syn_recv_sock"),
+                HookWay(.kprobe, "subflow_syn_recv_sock", "kprobe_syn_recv_sock"),
+            ],
+            onlySteps: true, standsInFor: .skbIngress,
+            tells: "a third ACK is about to make a connection",
+            withoutIt: "cgroup_skb/ingress stands in"),
+        HookPlan(
+            hook: .cloneInit,
+            ways: [
+                HookWay(.fexit, "mptcp_sk_clone_init", "fexit_clone_init", parameters: 4),
+                HookWay(.fexit, "mptcp_sk_clone_init", "fexit_clone_init_3", parameters: 3),
+                HookWay(.kretprobe, "mptcp_sk_clone_init", "kretprobe_clone_init"),
+            ],
+            onlySteps: true,
+            tells: "a server made the MPTCP socket of a connection",
+            withoutIt: "inet_sock_set_state stands in"),
+        HookPlan(
+            hook: .mskState,
+            ways: [
+                HookWay(.fentry, "mptcp_set_state", "fentry_set_state", parameters: 2),
+                HookWay(.fentry, "__mptcp_set_connected", "fentry_set_connected", parameters: 1),
+                HookWay(.kprobe, "mptcp_set_state", "kprobe_set_state", parameters: 2),
+                HookWay(.kprobe, "__mptcp_set_connected", "kprobe_set_connected", parameters: 1),
+            ],
+            tells: "the client's verdict",
+            withoutIt: "inet_sock_set_state stands in"),
+        HookPlan(
+            hook: .tryFallback,
+            ways: [
+                HookWay(.fentry, "__mptcp_try_fallback", "fentry_try_fallback", parameters: 2),
+                HookWay(.kprobe, "__mptcp_try_fallback", "kprobe_try_fallback", parameters: 2),
+            ],
+            tells: "every fallback of a connection, with the kernel's own reason",
+            withoutIt: "subflow_check_data_avail stands in after the handshake, and this CPU's counters in it; "
+                + "some reasons are not known"),
+        HookPlan(
+            hook: .dropCtx,
+            ways: [
+                HookWay(.fentry, "mptcp_subflow_drop_ctx", "fentry_drop_ctx"),
+                HookWay(.kprobe, "mptcp_subflow_drop_ctx", "kprobe_drop_ctx"),
+            ],
+            onlySteps: true,
+            tells: "a connection that a server accepts goes on as plain TCP",
+            withoutIt: "inet_sock_set_state stands in, which comes next"),
+        HookPlan(
+            hook: .subflowConnect,
+            ways: [
+                HookWay(.fexit, "__mptcp_subflow_connect", "fexit_subflow_connect", parameters: 3),
+                HookWay(
+                    .kretprobe, "__mptcp_subflow_connect", "kretprobe_subflow_connect",
+                    after: "kprobe_subflow_connect", parameters: 3),
+            ],
+            tells: "a join that fails before its SYN is sent",
+            withoutIt: "such joins are not seen"),
+        HookPlan(
+            hook: .finishJoin,
+            ways: [
+                HookWay(.fentry, "mptcp_finish_join", "fentry_finish_join"),
+                HookWay(.kprobe, "mptcp_finish_join", "kprobe_finish_join"),
+            ],
+            onlySteps: true,
+            tells: "the HMAC of a join was right",
+            withoutIt: "the join's outcome stands in"),
+        HookPlan(
+            hook: .resetReason,
+            ways: [
+                HookWay(.fentry, "subflow_add_reset_reason", "fentry_reset_reason", parameters: 2),
+                HookWay(.kprobe, "subflow_add_reset_reason", "kprobe_reset_reason", parameters: 2),
+            ],
+            tells: "with which MP_TCPRST reason a listener refuses",
+            withoutIt: "tcp_send_reset stands in; before 6.10 the reason is then not known"),
+        HookPlan(
+            hook: .detectBlackhole,
+            ways: [
+                HookWay(.fexit, "mptcp_active_detect_blackhole", "fexit_detect_blackhole"),
+                HookWay(
+                    .kretprobe, "mptcp_active_detect_blackhole", "kretprobe_detect_blackhole",
+                    after: "kprobe_detect_blackhole"),
+            ],
+            onlySteps: true,
+            tells: "SYNs with MP_CAPABLE went unanswered: those that follow do not ask",
+            withoutIt: "cgroup_skb/egress stands in: the SYN without the option"),
+        HookPlan(
+            hook: .activeDisable,
+            ways: [
+                HookWay(.fentry, "mptcp_active_disable", "fentry_active_disable"),
+                HookWay(.kprobe, "mptcp_active_disable", "kprobe_active_disable"),
+            ],
+            onlySteps: true,
+            tells: "the blackhole state of a namespace begins",
+            withoutIt: "the outcome syn_with_mptcp_dropped stands in, of whose connection begins it"),
+        HookPlan(
+            hook: .mptcpEvent,
+            ways: [
+                HookWay(.fentry, "mptcp_event", "fentry_mptcp_event"),
+                HookWay(.kprobe, "mptcp_event", "kprobe_mptcp_event"),
+            ],
+            onlySteps: true,
+            tells: "what `ip mptcp monitor` is told of connections and subflows that are established",
+            withoutIt: "the other hooks stand in"),
     ]
 }
 
@@ -81,12 +298,15 @@ public struct HookReport: Sendable {
     }
 
     public var plan: HookPlan
+    /// The way that was taken; where none was, the best there is.
+    public var way: HookWay?
     public var status: Status
-    /// Why, in words; empty when attached.
+    /// Why not, in words; of one that is attached, why no better way was taken. Empty: nothing to tell.
     public var error: String
 
-    public init(plan: HookPlan, status: Status, error: String = "") {
+    public init(plan: HookPlan, way: HookWay?, status: Status, error: String = "") {
         self.plan = plan
+        self.way = way
         self.status = status
         self.error = error
     }

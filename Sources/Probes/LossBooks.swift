@@ -42,7 +42,7 @@ public final class LossBooks {
 
     /// How often the kernel skipped the program of a hook, because it was already running.
     private func misses(_ hook: Hook) -> UInt64 {
-        programs.first { $0.hook == hook }?.program.recursionMisses ?? 0
+        programs.reduce(0) { $1.hook == hook ? $0 + $1.program.recursionMisses : $0 }
     }
 
     private func sum(_ hook: Int) -> (events: UInt64, lost: UInt64, tableFull: UInt64) {

@@ -30,6 +30,8 @@ public struct Tracer: ~Copyable {
         public var allTcp = false
         /// Of the ring buffer, in bytes: rounded up to a power of two of at least a page.
         public var bufferSize = 8 << 20
+        /// Which ways of attaching functions may be used.
+        public var backend = Backend.auto
         /// Where the root of cgroup v2 is mounted.
         public var cgroupRoot: String
         /// A file with the kernel's BTF; nil: where the kernel keeps it.
@@ -38,15 +40,13 @@ public struct Tracer: ~Copyable {
         public init(cgroupRoot: String) { self.cgroupRoot = cgroupRoot }
     }
 
-    private let object: BPFObject
+    private let loaded: LoadedPrograms
     private let ring: RingBuffer<EventReader>
     private let reader: EventReader
-    private let links: Links
     /// What did not come.
     public let books: LossBooks
     /// Where the programs look whether they shall send.
     private let switchPlace: Range<Int>
-    private let programs: [(hook: Hook, program: BPFProgram)]
     /// What became of each hook.
     public let reports: [HookReport]
     /// The size the event buffer really has, in bytes.
@@ -54,86 +54,91 @@ public struct Tracer: ~Copyable {
 
     /// Loads and attaches; from here on every event waits in the buffer.
     public init(_ options: Options, log: Logger) throws(TracerError) {
-        let bytes = Self.embeddedObject
         let bufferSize = Self.roundedBufferSize(options.bufferSize)
-        let plans = HookTable.tracepoint
-        let object = try Self.explained { () throws(BPFError) in
-            try BPFObject(bytes, name: "mpscope", btf: options.btf)
-        }
-        let cgroup = open(options.cgroupRoot, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard cgroup >= 0 else {
-            throw .notPossible(
-                "cannot open the cgroup v2 root \(options.cgroupRoot): \(String(cString: strerror(errno))); "
-                    + "mount it with: mount -t cgroup2 none /sys/fs/cgroup")
-        }
-        defer { Glibc.close(cgroup) }
-
-        var reports: [HookReport] = []
-        var programs: [(hook: Hook, program: BPFProgram)] = []
-        var links = Links()
-        do throws(BPFError) {
-            let config = options.filters.configuration(
-                steps: options.steps, allTcp: options.allTcp, ownPid: UInt32(getpid()),
-                wakeBytes: UInt64(bufferSize / 4),
-                // By which the programs find the kernel's counters; see bpf/handlers/marks.h.
-                perCPUDistance: BPFObject.perCPUDistance(
-                    from: "runqueues", to: "this_cpu_off", btf: options.btf))
-            try object.set("config", in: ".rodata", to: config)
-            try object.map("events").setMaxEntries(UInt32(bufferSize))
-            for plan in plans where plan.onlySteps && !options.steps {
-                try object.program(plan.program).setLoaded(false)
-            }
-            try object.load()
-        } catch {
-            throw Self.explain(error)
-        }
-        for plan in plans {
-            if plan.onlySteps && !options.steps {
-                reports.append(HookReport(plan: plan, status: .notNeeded))
-                continue
-            }
-            do throws(BPFError) {
-                let program = try object.program(plan.program)
-                let link: BPFLink
-                switch plan.attachment {
-                case .cgroup: link = try program.attach(cgroup: cgroup)
-                default: link = try program.attach(rawTracepoint: plan.target)
-                }
-                links.add(link)
-                programs.append((plan.hook, program))
-                reports.append(HookReport(plan: plan, status: .attached))
-            } catch {
-                if plan.required { throw Self.explain(error) }
-                log.warning("\(error); \(plan.withoutIt)")
-                reports.append(
-                    HookReport(
-                        plan: plan, status: error.code == ENOENT ? .missing : .refused, error: error.reason))
-            }
-        }
+        let (loaded, reports) = try Self.load(options, bufferSize, log)
         let reader = EventReader()
         do throws(BPFError) {
-            let events = try object.map("events")
-            let memory = try object.memory(ofSection: ".bss")
-            let place = try object.place(of: "counters", in: ".bss")
-            let switchPlace = try object.place(of: "tracing", in: ".bss")
-            let ring = try RingBuffer(events, reader: reader)
-            self.object = object
+            let memory = try loaded.object.memory(ofSection: ".bss")
+            let place = try loaded.object.place(of: "counters", in: ".bss")
+            let switchPlace = try loaded.object.place(of: "tracing", in: ".bss")
+            let attachedPlace = try loaded.object.place(of: "attached", in: ".bss")
+            let ring = try RingBuffer(try loaded.object.map("events"), reader: reader)
+            let books = LossBooks(memory, at: place, of: loaded.programs)
+            books.set(attachedPlace, to: Self.bits(reports))
+            self.loaded = loaded
             self.ring = ring
             self.switchPlace = switchPlace
-            books = LossBooks(memory, at: place, of: programs)
+            self.books = books
         } catch {
             throw Self.explain(error)
         }
         self.reader = reader
         self.reports = reports
-        self.programs = programs
         self.bufferSize = bufferSize
-        self.links = links
         books.set(switchPlace, to: 1)
     }
 
-    private static func explained<T: ~Copyable>(_ body: () throws(BPFError) -> T) throws(TracerError) -> T {
-        do throws(BPFError) { return try body() } catch { throw explain(error) }
+    /// Tries until all that is chosen attaches.
+    private static func load(
+        _ options: Options, _ bufferSize: Int, _ log: Logger
+    ) throws(TracerError) -> (LoadedPrograms, [HookReport]) {
+        let root = CgroupRoot(options.cgroupRoot)
+        var choice: HookChoice
+        let config: mps_config
+        do throws(BPFError) {
+            let types = try KernelTypes(path: options.btf)
+            choice = HookChoice(
+                HookTable.plans(options.backend), steps: options.steps, types: types, noCgroup: root.problem)
+            config = options.filters.configuration(
+                steps: options.steps, allTcp: options.allTcp, ownPid: UInt32(getpid()),
+                wakeBytes: UInt64(bufferSize / 4),
+                // By which the programs find the kernel's counters; see bpf/handlers/marks.h.
+                perCPUDistance: types.perCPUDistance(from: "runqueues", to: "this_cpu_off"))
+        } catch {
+            throw explain(error)
+        }
+        while true {
+            if let obstacle = choice.obstacle { throw .notPossible(obstacle) }
+            do throws(LoadedPrograms.Refusal) {
+                let loaded = try LoadedPrograms(
+                    choice.chosen, config, bufferSize: bufferSize, btf: options.btf, cgroup: root.descriptor)
+                let reports = choice.reports
+                for report in reports where report.status == .missing || report.status == .refused {
+                    let text = "\(report.plan.hook.name): \(report.error); \(report.plan.withoutIt)"
+                    log.log(level: report.plan.ways.allSatisfy(\.attachment.isFunction) ? .info : .warning, "\(text)")
+                }
+                return (loaded, reports)
+            } catch {
+                for (program, error) in error.failures {
+                    log.debug("\(error)")
+                    if choice.isRequired(program: program) || !choice.refuse(program: program, error) {
+                        throw explain(error)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The best way that any function is attached; `tracepoint`: none is.
+    public var backend: Backend {
+        func uses(_ ways: Set<Attachment>) -> Bool {
+            reports.contains { report in
+                report.status == .attached && report.way.map { ways.contains($0.attachment) } == true
+            }
+        }
+        return uses([.fentry, .fexit]) ? .fentry : uses([.kprobe, .kretprobe]) ? .kprobe : .tracepoint
+    }
+
+    /// As the programs see what is attached: 1 << MPS_HOOK_*.
+    private static func bits(_ reports: [HookReport]) -> UInt32 {
+        var bits: UInt32 = 0
+        for number in 0..<UInt8(MPS_HOOK_COUNT.rawValue) {
+            guard let hook = Decoder.hook(number) else { continue }
+            if reports.contains(where: { $0.plan.hook == hook && $0.status == .attached }) {
+                bits |= 1 << UInt32(number)
+            }
+        }
+        return bits
     }
 
     /// The event buffer's size that `bytes` asks for: a power of two, at least a page, at most 1 GiB.
@@ -145,7 +150,7 @@ public struct Tracer: ~Copyable {
 
     static var embeddedObject: UnsafeRawBufferPointer {
         var size = 0
-        let start = mps_tracepoint_object(&size)
+        let start = mps_object(&size)
         return UnsafeRawBufferPointer(start: start, count: size)
     }
 
@@ -208,25 +213,26 @@ public struct Tracer: ~Copyable {
     /// Nanoseconds and runs of each program, and the instructions that the verifier went
     /// through; time and runs only count while kernel.bpf_stats_enabled is 1.
     public var statistics: [(program: String, nanoseconds: UInt64, runs: UInt64, verified: UInt32)] {
-        programs.compactMap { entry in
+        loaded.programs.compactMap { entry in
             entry.program.statistics.map { (entry.program.name, $0.nanoseconds, $0.runs, $0.verified) }
         }
     }
 }
 
-/// The links, which can't be put into an array.
-private struct Links: ~Copyable {
-    private var first: Node?
+/// The root of cgroup v2, to which programs attach.
+private final class CgroupRoot {
+    let descriptor: Int32
+    /// Why it can't be opened; nil: it is.
+    let problem: String?
 
-    private final class Node {
-        let link: BPFLink
-        let next: Node?
-
-        init(_ link: consuming BPFLink, next: Node?) {
-            self.link = link
-            self.next = next
-        }
+    init(_ path: String) {
+        descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        problem =
+            descriptor >= 0
+            ? nil
+            : "cannot open the cgroup v2 root \(path): \(String(cString: strerror(errno))); "
+                + "mount it with: mount -t cgroup2 none /sys/fs/cgroup"
     }
 
-    mutating func add(_ link: consuming BPFLink) { first = Node(link, next: first) }
+    deinit { if descriptor >= 0 { close(descriptor) } }
 }

@@ -38,7 +38,7 @@ struct DoctorExamination {
             report.cgroup2Root = mount.root
         }
         lookAtNamespaces()
-        report.hooks = HookTable.tracepoint.map { Self.hook($0) }
+        report.hooks = HookTable.all.map { Self.hook($0) }
         do throws(Obstacle) {
             let reports = try Self.attach(try Self.require(machine), machine)
             report.hooks = reports.map { Self.hook($0.plan, $0) }
@@ -133,7 +133,8 @@ struct DoctorExamination {
             let basic = try Tracer(options, log: log).reports
             return basic.map { report in
                 guard report.status == .notNeeded else { return report }
-                return HookReport(plan: report.plan, status: .refused, error: firstLine("\(refusal)"))
+                return HookReport(
+                    plan: report.plan, way: report.way, status: .refused, error: firstLine("\(refusal)"))
             }
         } catch {
             switch error {
@@ -158,7 +159,10 @@ struct DoctorExamination {
 
     private static func hook(_ plan: HookPlan, _ report: HookReport? = nil) -> DoctorReport.Hook {
         DoctorReport.Hook(
-            name: plan.hook.name, attach: HookStatus.Attach(rawValue: plan.attachment.rawValue),
+            name: plan.hook.name,
+            attach: (report?.way ?? plan.ways.first).flatMap {
+                HookStatus.Attach(rawValue: $0.attachment.rawValue)
+            },
             status: report.flatMap { HookStatus.Status(rawValue: $0.status.rawValue) },
             error: report.flatMap { $0.error.isEmpty ? nil : $0.error }, tells: plan.tells,
             withoutIt: plan.withoutIt)

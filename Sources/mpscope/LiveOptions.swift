@@ -9,9 +9,9 @@ import Probes
 
 enum Format: String, ExpressibleByArgument, CaseIterable { case text, json }
 enum FailOn: String, ExpressibleByArgument, CaseIterable { case fallback, anomaly, lost, difference }
-enum Backend: String, ExpressibleByArgument, CaseIterable { case auto, tracepoint }
 
 extension Side: ExpressibleByArgument {}
+extension Backend: ExpressibleByArgument {}
 
 /// A comma-separated list of words.
 struct Words<Word: RawRepresentable & CaseIterable & Hashable & Sendable>: ExpressibleByArgument, Sendable

@@ -93,6 +93,7 @@ final class Session {
         nameListeners(of: namespaces ?? (try? NetworkNamespaces.all()) ?? [])
         verification = options.verify ? Verification(options, only: namespaces) : nil
         var tracing = Tracer.Options(cgroupRoot: cgroups.path)
+        tracing.backend = options.backend
         tracing.filters = options.filters(netns: wanted)
         tracing.steps = options.steps
         tracing.allTcp = options.allTcp
@@ -328,7 +329,7 @@ final class Session {
         MetaRecord(
             time: KernelClock.monotonic(), tool: "mpscope \(Mpscope.version)", host: machine.hostname,
             bootID: machine.bootID, kernel: machine.kernel, arch: machine.architecture,
-            stack: .mainline, backend: "tracepoint", transport: .ringbuf,
+            stack: .mainline, backend: tracer.backend.rawValue, transport: .ringbuf,
             hooks: tracer.reports.map(HookStatus.init))
     }
 
@@ -345,7 +346,8 @@ final class Session {
 extension HookStatus {
     init(_ report: HookReport) {
         self.init(
-            name: report.plan.hook.name, attach: Attach(rawValue: report.plan.attachment.rawValue),
+            name: report.plan.hook.name,
+            attach: report.way.flatMap { Attach(rawValue: $0.attachment.rawValue) },
             status: Status(rawValue: report.status.rawValue) ?? .missing,
             error: report.error.isEmpty ? nil : report.error)
     }

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-source=bpf/tracepoint.bpf.c
+source=bpf/mpscope.bpf.c
 program=.build/release/mpscope
 mark="mark-$$-$RANDOM$RANDOM"
 backup=$(mktemp)

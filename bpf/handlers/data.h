@@ -12,17 +12,15 @@
 static __noinline int mps_on_bad_mapping(struct sock *ssk, __u32 status)
 {
 	struct mptcp_subflow_context *context;
-	struct mps_sock_copy copy;
 	struct mptcp_sock *msk;
 	struct mps_event *e;
-	struct mps_tuple t;
+	struct mps_ends ends;
 	__u8 before = 0, *known;
 	__u64 key;
 
-	if (!ssk || !mps_is_mptcp(ssk) || mps_copy_sock(&copy, ssk))
+	if (!ssk || !mps_is_mptcp(ssk) || mps_read_ends(&ends, ssk))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	if (!mps_join_wanted(&t))
+	if (!mps_join_wanted(&ends.t))
 		return 0;
 	context = mps_context(ssk);
 	if (!context)
@@ -54,7 +52,7 @@ static __noinline int mps_on_bad_mapping(struct sock *ssk, __u32 status)
 	e = mps_reserve(sizeof(*e), MPS_FALLBACK, MPS_HOOK_DATA_AVAIL);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->ssk = (__u64)ssk;
 	mps_fill_context(e, ssk);
 	mps_fill_msk(e, msk);

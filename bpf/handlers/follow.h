@@ -38,7 +38,9 @@ struct mps_cloned {
 	/* The RST that this CPU is about to hand to TCP: for which socket, and its MP_TCPRST reason. */
 	__u64 reset;
 	__u32 reset_reason;
-	__u32 unused;
+	/* The MP_TCPRST reason of the RST that this CPU is about to send, and the packet it answers. */
+	__u32 refused_reason;
+	__u64 refused;
 };
 
 struct mps_cloned cloned[MPS_MAX_CPUS] = {};
@@ -59,10 +61,41 @@ struct {
 	__type(value, __u8);
 } fallen SEC(".maps");
 
+/* Why mptcp_connect() did not ask, or what took MPTCP away before the verdict: enum mps_mib. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64); /* the msk */
+	__type(value, __u8);
+} why SEC(".maps");
+
+/* Subflows between their state SYN_SENT and tcp_connect(): connect() may still fail in between. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64); /* the subflow */
+	__type(value, __u8);
+} connecting SEC(".maps");
+
+/* What a function was called with, for its return; see mps_stash(). */
+struct mps_stashed {
+	__u64 first;
+	__u64 second;
+	__u64 third;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct mps_stashed);
+} stashed SEC(".maps");
+
 /* Set with the first of each: until then nobody looks. */
 __u32 any_joining = 0;
 __u32 any_fallen = 0;
 __u32 any_join_received = 0;
+__u32 any_why = 0;
 
 /* Set once anybody offered MP_CAPABLE to a TCP listener: until then nobody looks it up. */
 __u32 any_offered = 0;
@@ -90,6 +123,47 @@ static __always_inline void mps_follow(__u64 ssk, __u64 listener, __u32 hook)
 {
 	if (bpf_map_update_elem(&followed, &ssk, &listener, BPF_ANY))
 		mps_count_table_full(hook);
+}
+
+/*
+ * Who is in a function: the running thread, or, in softirq, the CPU, which does not leave the
+ * function before it returns. Each hook has its own.
+ */
+static __always_inline __u64 mps_thread_in(__u32 hook)
+{
+	return bpf_get_current_pid_tgid() ^ (__u64)hook << 56;
+}
+
+static __always_inline __u64 mps_softirq_in(__u32 hook)
+{
+	return bpf_get_smp_processor_id() | (__u64)hook << 56;
+}
+
+static __always_inline int mps_stash(__u64 key, const void *first, const void *second, const void *third)
+{
+	struct mps_stashed value = { (__u64)first, (__u64)second, (__u64)third };
+
+	bpf_map_update_elem(&stashed, &key, &value, BPF_ANY);
+	return 0;
+}
+
+/* What was kept, once; false: nothing was. */
+static __always_inline _Bool mps_unstash(__u64 key, struct mps_stashed *value)
+{
+	struct mps_stashed *found = bpf_map_lookup_elem(&stashed, &key);
+
+	if (!found)
+		return 0;
+	*value = *found;
+	bpf_map_delete_elem(&stashed, &key);
+	return 1;
+}
+
+static __always_inline __u8 mps_why(__u64 msk)
+{
+	__u8 *mib = any_why ? bpf_map_lookup_elem(&why, &msk) : 0;
+
+	return mib ? *mib : MPS_MIB_NONE;
 }
 
 static __always_inline _Bool mps_is_joining(__u64 ssk)

@@ -5,35 +5,48 @@
 
 #include "socket.h"
 
-/* `sk`: the context of a cgroup/sock program is the kernel's own socket. */
-static __always_inline int mps_on_socket(struct bpf_sock *sk, __u32 kind, __u32 hook)
+/* Made, let go, or refused (`error`, a positive errno), in the process that asked. */
+static __noinline int mps_tell_socket(struct sock *msk, __u32 kind, __u32 hook, __u32 error)
 {
-	struct sock *msk = (struct sock *)sk;
 	struct mps_owned_event *e;
-	struct mps_sock_copy copy;
-	__u32 netns;
+	struct mps_ends ends;
 
-	if (sk->protocol != IPPROTO_MPTCP || mps_is_self())
+	if (mps_is_self() || mps_read_ends(&ends, msk))
 		return 1;
-	/* Let go without ever having connected or listened: any other's end is a change of state. */
-	if (kind == MPS_SOCKET_RELEASED && (sk->state != TCP_CLOSE || sk->dst_port))
-		return 1;
-	if (mps_copy_sock(&copy, msk))
-		return 1;
-	netns = mps_netns(&copy);
-	if (!mps_netns_wanted(netns) || config.side == MPS_SIDE_SERVER)
+	if (!mps_netns_wanted(ends.t.netns) || config.side == MPS_SIDE_SERVER)
 		return 1;
 	e = mps_reserve(sizeof(*e), kind, hook);
 	if (!e)
 		return 1;
 	e->event.msk = (__u64)msk;
-	e->event.netns = netns;
+	e->event.netns = ends.t.netns;
 	e->event.flags = MPS_F_MPTCP;
-	e->event.cookie = mps_cookie_of(&copy);
-	e->owner.inode = mps_inode(msk);
+	e->event.cookie = ends.cookie;
+	e->event.error = error;
+	e->owner.inode = error ? 0 : mps_inode(msk);
 	mps_fill_owner(e);
 	mps_submit(e);
 	return 1;
+}
+
+/* `sk`: the context of a cgroup/sock program is the kernel's own socket. */
+static __always_inline int mps_on_socket(struct bpf_sock *sk, __u32 kind, __u32 hook)
+{
+	if (sk->protocol != IPPROTO_MPTCP)
+		return 1;
+	/* Let go without ever having connected or listened: any other's end is a change of state. */
+	if (kind == MPS_SOCKET_RELEASED && (sk->state != TCP_CLOSE || sk->dst_port))
+		return 1;
+	if (kind == MPS_SOCKET_CREATED && mps_is_attached(MPS_HOOK_INIT_SOCK))
+		return 1;
+	return mps_tell_socket((struct sock *)sk, kind, hook, 0);
+}
+
+/* mptcp_init_sock() returned: the one place where the kernel looks at net.mptcp.enabled. */
+static __always_inline int mps_on_init_sock(struct sock *msk, int result)
+{
+	return mps_tell_socket(msk, result ? MPS_SOCKET_REFUSED : MPS_SOCKET_CREATED, MPS_HOOK_INIT_SOCK,
+			       result < 0 ? -result : 0);
 }
 
 #endif

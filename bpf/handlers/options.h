@@ -33,9 +33,6 @@ struct mps_options {
 	__u8 bytes[64];
 } __attribute__((aligned(8)));
 
-/* Keeps the compiler from proving, and so removing, a bound that the verifier can't see. */
-#define mps_opaque(variable) asm volatile("" : "+r"(variable))
-
 /*
  * The MPTCP option among `options` (RFC 8684, sections 3.1 and 3.2); zeros end them. A copy,
  * because the verifier follows a place in a packet through each combination of options, but
@@ -198,11 +195,12 @@ static __always_inline _Bool mps_read_packet(struct __sk_buff *skb, const struct
 	/* Where the verifier forgot its bound; it wants one that is plain to see. */
 	mps_opaque(length);
 	length &= 63;
-	return !length || !bpf_skb_load_bytes(skb, offset + 20, options->bytes, length);
+	/* `!length` would not teach 6.1's verifier that it is positive. */
+	return length < 4 || !bpf_skb_load_bytes(skb, offset + 20, options->bytes, length);
 }
 
 /* The packet as an event: of a listener's, when the kernel shows that, else of a subflow's. */
-static __always_inline void mps_send_packet(const struct mps_packet *p, struct sock *sk, __u32 kind,
+static __always_inline void mps_tell_packet(const struct mps_packet *p, struct sock *sk, __u64 cookie, __u32 kind,
 					    __u32 hook, _Bool is_mptcp, _Bool listener)
 {
 	struct mps_event *e = mps_reserve(sizeof(*e), kind, hook);
@@ -228,8 +226,15 @@ static __always_inline void mps_send_packet(const struct mps_packet *p, struct s
 	} else {
 		e->ssk = (__u64)sk;
 	}
-	e->cookie = sk->__sk_common.skc_cookie.counter;
+	e->cookie = cookie;
 	mps_submit(e);
+}
+
+/* The socket is one that the verifier knows. */
+static __always_inline void mps_send_packet(const struct mps_packet *p, struct sock *sk, __u32 kind,
+					    __u32 hook, _Bool is_mptcp, _Bool listener)
+{
+	mps_tell_packet(p, sk, sk->__sk_common.skc_cookie.counter, kind, hook, is_mptcp, listener);
 }
 
 #endif

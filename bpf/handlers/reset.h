@@ -4,29 +4,28 @@
 #define MPSCOPE_HANDLERS_RESET_H
 
 #include "follow.h"
+#include "skb.h"
 
 /* A RST reached a socket. */
 static __always_inline int mps_on_reset_in(struct sock *ssk)
 {
 	_Bool is_mptcp = mps_is_mptcp(ssk), joins = is_mptcp && mps_joins(ssk);
 	struct mps_cloned *here = mps_cloned_here();
-	struct mps_sock_copy copy;
 	struct mps_event *e;
-	struct mps_tuple t;
+	struct mps_ends ends;
 	__u8 state;
 
 	if (!is_mptcp && !config.all_tcp && !mps_is_followed((__u64)ssk))
 		return 0;
-	if (mps_copy_sock(&copy, ssk))
+	if (mps_read_ends(&ends, ssk))
 		return 0;
-	state = MPS_FROM(&copy, sock_common, skc_state, __u8);
-	mps_tuple_of(&t, &copy);
-	if (joins ? !mps_join_wanted(&t) : !mps_wanted(&t, state == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
+	state = ends.state;
+	if (joins ? !mps_join_wanted(&ends.t) : !mps_wanted(&ends.t, state == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_RESET_IN, MPS_HOOK_RECEIVE_RESET);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->ssk = (__u64)ssk;
 	e->old_state = state;
 	e->new_state = state;
@@ -45,37 +44,16 @@ static __always_inline int mps_on_reset_in(struct sock *ssk)
 	return 0;
 }
 
-/* The ends of a packet that came, for whoever is about to answer it. */
-static __always_inline _Bool mps_tuple_of_skb(struct mps_tuple *t, struct sk_buff *skb)
-{
-	unsigned char *head = BPF_CORE_READ(skb, head);
-	__u32 network = BPF_CORE_READ(skb, network_header), transport = BPF_CORE_READ(skb, transport_header);
-	__u8 ip[40] __attribute__((aligned(8)));
-	__be16 ports[2];
-
-	if (bpf_probe_read_kernel(ip, sizeof(ip), head + network) ||
-	    bpf_probe_read_kernel(ports, sizeof(ports), head + transport))
-		return 0;
-	if (ip[0] >> 4 == 6) {
-		mps_copy_address(t->remote, ip + 8);
-		mps_copy_address(t->local, ip + 24);
-	} else {
-		mps_v4_mapped(t->remote, *(__be32 *)(ip + 12));
-		mps_v4_mapped(t->local, *(__be32 *)(ip + 16));
-	}
-	t->remote_port = bpf_ntohs(ports[0]);
-	t->local_port = bpf_ntohs(ports[1]);
-	return 1;
-}
-
 /*
  * An MPTCP listener answers a SYN or a third ACK with a RST: subflow_check_req() or
- * subflow_syn_recv_sock() refused. `reason`: enum sk_rst_reason, MPTCP's own among them.
+ * subflow_syn_recv_sock() refused. `reason`: enum sk_rst_reason, MPTCP's own among them; 0 before
+ * 6.10, where only subflow_add_reset_reason() tells.
  */
 static __always_inline int mps_on_reset_out(struct sock *sk, struct sk_buff *skb, __u32 reason)
 {
 	__u32 base = bpf_core_enum_value_exists(enum sk_rst_reason, SK_RST_REASON_MPTCP_RST_EUNSPEC) ?
 			     bpf_core_enum_value(enum sk_rst_reason, SK_RST_REASON_MPTCP_RST_EUNSPEC) : 0;
+	struct mps_cloned *here = mps_cloned_here();
 	struct mps_tuple t = {};
 	struct mps_event *e;
 
@@ -95,7 +73,11 @@ static __always_inline int mps_on_reset_out(struct sock *sk, struct sk_buff *skb
 	if (base && reason > base && reason <= base + 6) {
 		e->flags |= MPS_F_RESET_REASON;
 		e->reset_reason = reason - base;
+	} else if (here->refused == (__u64)skb) {
+		e->flags |= MPS_F_RESET_REASON;
+		e->reset_reason = here->refused_reason;
 	}
+	here->refused = 0;
 	e->mib = mps_marked(sk, MPS_MARK_SOFTIRQ);
 	e->cookie = mps_read_cookie(sk);
 	mps_submit(e);

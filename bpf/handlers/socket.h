@@ -22,19 +22,38 @@ static __always_inline void mps_copy_address(__u8 *to, const __u8 *from)
 		((__u32 *)to)[i] = ((const __u32 *)from)[i];
 }
 
-/* The ends of a socket; a v4-mapped IPv6 socket needs nothing special, all is v4-mapped. */
-static __always_inline void mps_tuple_of(struct mps_tuple *t, const struct mps_sock_copy *copy)
+/* What one copy of a socket tells: its ends, its cookie and its state. */
+struct mps_ends {
+	struct mps_tuple t;
+	__u64 cookie; /* 0: never made */
+	__u32 state;
+	__u32 unused;
+};
+
+/*
+ * A function of its own: its copy then shares the stack with that of a subflow context, whoever
+ * calls both (512 bytes for a chain of calls; 6.1 rounds each up to 32). A v4-mapped IPv6 socket
+ * needs nothing special, all is v4-mapped.
+ */
+static __noinline int mps_read_ends(struct mps_ends *ends, struct sock *sk)
 {
-	if (MPS_FROM(copy, sock_common, skc_family, __u16) == AF_INET6) {
-		mps_copy_address(t->local, copy->bytes + MPS_OFFSET(sock_common, skc_v6_rcv_saddr));
-		mps_copy_address(t->remote, copy->bytes + MPS_OFFSET(sock_common, skc_v6_daddr));
+	struct mps_sock_copy copy;
+
+	if (mps_copy_sock(&copy, sk))
+		return -1;
+	if (MPS_FROM(&copy, sock_common, skc_family, __u16) == AF_INET6) {
+		mps_copy_address(ends->t.local, copy.bytes + MPS_OFFSET(sock_common, skc_v6_rcv_saddr));
+		mps_copy_address(ends->t.remote, copy.bytes + MPS_OFFSET(sock_common, skc_v6_daddr));
 	} else {
-		mps_v4_mapped(t->local, MPS_FROM(copy, sock_common, skc_rcv_saddr, __be32));
-		mps_v4_mapped(t->remote, MPS_FROM(copy, sock_common, skc_daddr, __be32));
+		mps_v4_mapped(ends->t.local, MPS_FROM(&copy, sock_common, skc_rcv_saddr, __be32));
+		mps_v4_mapped(ends->t.remote, MPS_FROM(&copy, sock_common, skc_daddr, __be32));
 	}
-	t->local_port = MPS_FROM(copy, sock_common, skc_num, __u16);
-	t->remote_port = bpf_ntohs(MPS_FROM(copy, sock_common, skc_dport, __u16));
-	t->netns = mps_netns(copy);
+	ends->t.local_port = MPS_FROM(&copy, sock_common, skc_num, __u16);
+	ends->t.remote_port = bpf_ntohs(MPS_FROM(&copy, sock_common, skc_dport, __u16));
+	ends->t.netns = mps_netns(&copy);
+	ends->cookie = MPS_FROM(&copy, sock_common, skc_cookie, __u64);
+	ends->state = MPS_FROM(&copy, sock_common, skc_state, __u8);
+	return 0;
 }
 
 /* At CLOSE the port is already given back (inet_put_port clears skc_num); inet_sport stays. */
@@ -42,11 +61,6 @@ static __always_inline void mps_closed_port(struct mps_tuple *t, struct sock *sk
 {
 	if (!t->local_port)
 		t->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-}
-
-static __always_inline __u64 mps_cookie_of(const struct mps_sock_copy *copy)
-{
-	return MPS_FROM(copy, sock_common, skc_cookie, __u64);
 }
 
 static __always_inline __u64 mps_read_cookie(struct sock *sk)

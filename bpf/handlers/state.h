@@ -14,22 +14,20 @@
 static __noinline int mps_on_listen(struct sock *ssk, _Bool is_mptcp)
 {
 	struct mps_owned_event *e;
-	struct mps_sock_copy copy;
-	struct mps_tuple t;
+	struct mps_ends ends;
 
-	if (mps_is_self() || mps_copy_sock(&copy, ssk))
+	if (mps_is_self() || mps_read_ends(&ends, ssk))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	if (!mps_netns_wanted(t.netns))
+	if (!mps_netns_wanted(ends.t.netns))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_LISTENER_OPENED, MPS_HOOK_SET_STATE);
 	if (!e)
 		return 0;
-	mps_fill_tuple(&e->event, &t);
+	mps_fill_tuple(&e->event, &ends.t);
 	e->event.ssk = (__u64)ssk;
 	e->event.new_state = TCP_LISTEN;
 	e->event.old_state = TCP_CLOSE;
-	e->event.cookie = mps_cookie_of(&copy);
+	e->event.cookie = ends.cookie;
 	if (is_mptcp)
 		mps_fill_context(&e->event, ssk);
 	e->owner.inode = mps_inode(e->event.msk ? (struct sock *)e->event.msk : ssk);
@@ -41,60 +39,59 @@ static __noinline int mps_on_listen(struct sock *ssk, _Bool is_mptcp)
 /* A listener is gone: LISTEN -> CLOSE. */
 static __noinline int mps_on_listener_closed(struct sock *ssk, _Bool is_mptcp)
 {
-	struct mps_sock_copy copy;
 	struct mps_event *e;
-	struct mps_tuple t;
+	struct mps_ends ends;
 
-	if (mps_copy_sock(&copy, ssk))
+	if (mps_read_ends(&ends, ssk))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	mps_closed_port(&t, ssk);
-	if (!mps_netns_wanted(t.netns))
+	mps_closed_port(&ends.t, ssk);
+	if (!mps_netns_wanted(ends.t.netns))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_LISTENER_CLOSED, MPS_HOOK_SET_STATE);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->ssk = (__u64)ssk;
 	e->listener = (__u64)ssk;
 	e->flags |= is_mptcp ? MPS_F_MPTCP : 0;
 	e->old_state = TCP_LISTEN;
 	e->new_state = TCP_CLOSE;
-	e->cookie = mps_cookie_of(&copy);
+	e->cookie = ends.cookie;
 	mps_submit(e);
 	return 0;
 }
 
 /*
- * CLOSE -> SYN_SENT of a first subflow or TCP socket: just before tcp_connect(). The running
- * process is the one that called connect(); the source port is not chosen yet
- * (inet_hash_connect comes after).
+ * tcp_connect() of a first subflow or TCP socket, or, where that can't be hooked, CLOSE ->
+ * SYN_SENT just before it: then the source port is not chosen yet (inet_hash_connect comes
+ * between). The running process is the one that called connect().
  */
-static __noinline int mps_on_connect(struct sock *ssk, _Bool is_mptcp)
+static __noinline int mps_on_connect(struct sock *ssk, _Bool is_mptcp, __u32 hook)
 {
 	struct mps_owned_event *e;
-	struct mps_sock_copy copy;
-	struct mps_tuple t;
+	struct mps_ends ends;
 
-	if (mps_is_self() || mps_copy_sock(&copy, ssk))
+	if (mps_is_self() || mps_read_ends(&ends, ssk))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	if (!mps_wanted(&t, MPS_SIDE_CLIENT))
+	if (!mps_wanted(&ends.t, MPS_SIDE_CLIENT))
 		return 0;
-	e = mps_reserve(sizeof(*e), MPS_CONNECT, MPS_HOOK_SET_STATE);
+	e = mps_reserve(sizeof(*e), MPS_CONNECT, hook);
 	if (!e)
 		return 0;
-	mps_fill_tuple(&e->event, &t);
+	mps_fill_tuple(&e->event, &ends.t);
 	e->event.ssk = (__u64)ssk;
 	e->event.old_state = TCP_CLOSE;
 	e->event.new_state = TCP_SYN_SENT;
-	e->event.cookie = mps_cookie_of(&copy);
+	e->event.cookie = ends.cookie;
 	if (is_mptcp)
 		mps_fill_context(&e->event, ssk);
 	/* Whose key the ctx holds before the handshake is nobody's. */
 	e->event.remote_key = 0;
-	if (e->event.msk && !(e->event.flags & MPS_F_REQUEST_MPTCP))
-		e->event.mib = mps_marked(ssk, e->event.msk);
+	if (e->event.msk && !(e->event.flags & MPS_F_REQUEST_MPTCP)) {
+		e->event.mib = mps_why(e->event.msk);
+		if (!e->event.mib)
+			e->event.mib = mps_marked(ssk, e->event.msk);
+	}
 	e->owner.inode = mps_inode(e->event.msk ? (struct sock *)e->event.msk : ssk);
 	mps_fill_owner(e);
 	mps_submit(e);
@@ -102,26 +99,27 @@ static __noinline int mps_on_connect(struct sock *ssk, _Bool is_mptcp)
 }
 
 /* The same of an additional subflow, which the kernel's path manager opens by itself. */
-static __noinline int mps_on_join_connect(struct sock *ssk)
+static __noinline int mps_on_join_connect(struct sock *ssk, __u32 hook)
 {
 	__u64 key = (__u64)ssk;
-	struct mps_sock_copy copy;
 	struct mps_event *e;
-	struct mps_tuple t;
+	struct mps_ends ends;
 	__u8 one = 1;
 
-	if (mps_copy_sock(&copy, ssk))
+	if (mps_read_ends(&ends, ssk))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	if (!mps_join_wanted(&t))
+	if (!mps_join_wanted(&ends.t))
 		return 0;
+	/* So that a failure of __mptcp_subflow_connect() is not told twice. */
+	if (mps_is_attached(MPS_HOOK_SUBFLOW_CONNECT))
+		mps_stash(mps_thread_in(MPS_HOOK_SET_STATE), ssk, 0, 0);
 	any_joining = 1;
 	if (bpf_map_update_elem(&joining, &key, &one, BPF_ANY))
-		mps_count_table_full(MPS_HOOK_SET_STATE);
-	e = mps_reserve(sizeof(*e), MPS_CONNECT, MPS_HOOK_SET_STATE);
+		mps_count_table_full(hook);
+	e = mps_reserve(sizeof(*e), MPS_CONNECT, hook);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->ssk = key;
 	e->old_state = TCP_CLOSE;
 	e->new_state = TCP_SYN_SENT;
@@ -129,6 +127,35 @@ static __noinline int mps_on_join_connect(struct sock *ssk)
 	e->remote_key = 0;
 	mps_submit(e);
 	return 0;
+}
+
+static __always_inline int mps_on_any_connect(struct sock *ssk, _Bool is_mptcp, __u32 hook)
+{
+	if (is_mptcp && mps_requests_join(ssk))
+		return mps_on_join_connect(ssk, hook);
+	return is_mptcp || config.all_tcp ? mps_on_connect(ssk, is_mptcp, hook) : 0;
+}
+
+/* CLOSE -> SYN_SENT where tcp_connect() is hooked: it tells, unless it is never reached. */
+static __noinline int mps_before_connect(struct sock *ssk)
+{
+	__u64 key = (__u64)ssk;
+	__u8 one = 1;
+
+	if (bpf_map_update_elem(&connecting, &key, &one, BPF_ANY))
+		mps_count_table_full(MPS_HOOK_TCP_CONNECT);
+	return 0;
+}
+
+static __always_inline int mps_on_tcp_connect(struct sock *ssk)
+{
+	_Bool is_mptcp = mps_is_mptcp(ssk);
+	__u64 key = (__u64)ssk;
+
+	if (!is_mptcp && !config.all_tcp)
+		return 0;
+	bpf_map_delete_elem(&connecting, &key);
+	return mps_on_any_connect(ssk, is_mptcp, MPS_HOOK_TCP_CONNECT);
 }
 
 /*
@@ -143,20 +170,18 @@ static __always_inline int mps_on_msk_connect(struct sock *sk)
 /* SYN_SENT -> ESTABLISHED of a subflow or TCP socket; its options are not read yet. */
 static __noinline int mps_on_subflow_established(struct sock *ssk, _Bool is_mptcp)
 {
-	struct mps_sock_copy copy;
 	struct mps_event *e;
-	struct mps_tuple t;
+	struct mps_ends ends;
 
-	if (mps_copy_sock(&copy, ssk))
+	if (mps_read_ends(&ends, ssk))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	if (mps_is_joining((__u64)ssk) ? !mps_join_wanted(&t)
-				       : !mps_wanted(&t, MPS_SIDE_CLIENT))
+	if (mps_is_joining((__u64)ssk) ? !mps_join_wanted(&ends.t)
+				       : !mps_wanted(&ends.t, MPS_SIDE_CLIENT))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_SUBFLOW_ESTABLISHED, MPS_HOOK_SET_STATE);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->ssk = (__u64)ssk;
 	e->old_state = TCP_SYN_SENT;
 	e->new_state = TCP_ESTABLISHED;
@@ -169,23 +194,21 @@ static __noinline int mps_on_subflow_established(struct sock *ssk, _Bool is_mptc
 }
 
 /* msk SYN_SENT -> ESTABLISHED: the client's verdict stands in its first subflow's context. */
-static __noinline int mps_on_msk_established(struct sock *sk)
+static __noinline int mps_on_msk_established(struct sock *sk, __u32 hook)
 {
 	struct mptcp_sock *msk = (struct mptcp_sock *)sk;
 	struct sock *ssk = BPF_CORE_READ(msk, first);
-	struct mps_sock_copy copy;
 	struct mps_event *e;
-	struct mps_tuple t;
+	struct mps_ends ends;
 
-	if (!ssk || mps_copy_sock(&copy, ssk))
+	if (!ssk || mps_read_ends(&ends, ssk))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	if (!mps_wanted(&t, MPS_SIDE_CLIENT))
+	if (!mps_wanted(&ends.t, MPS_SIDE_CLIENT))
 		return 0;
-	e = mps_reserve(sizeof(*e), MPS_MSK_ESTABLISHED, MPS_HOOK_SET_STATE);
+	e = mps_reserve(sizeof(*e), MPS_MSK_ESTABLISHED, hook);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->ssk = (__u64)ssk;
 	e->old_state = TCP_SYN_SENT;
 	e->new_state = TCP_ESTABLISHED;
@@ -194,6 +217,7 @@ static __noinline int mps_on_msk_established(struct sock *sk)
 	/* The peer agreed, even where what came since has taken it back (mp_capable is cleared then). */
 	if (BPF_CORE_READ(msk, can_ack))
 		e->flags |= MPS_F_MP_CAPABLE;
+	e->mib = mps_why(e->msk);
 	mps_fill_retransmits(e, ssk);
 	e->cookie = mps_read_cookie(sk);
 	mps_submit(e);
@@ -217,23 +241,21 @@ static __noinline int mps_on_child_cloned(struct sock *child)
 }
 
 /* msk LISTEN -> ESTABLISHED: mptcp_sk_clone_init(), between the child's two changes. */
-static __noinline int mps_on_msk_accepted(struct sock *sk)
+static __noinline int mps_on_msk_accepted(struct sock *sk, __u32 hook)
 {
 	struct mps_cloned *here = mps_cloned_here();
 	struct sock *child = (struct sock *)here->child;
-	struct mps_sock_copy copy;
 	struct mps_event *e;
-	struct mps_tuple t;
+	struct mps_ends ends;
 
-	if (!child || mps_copy_sock(&copy, child))
+	if (!child || mps_read_ends(&ends, child))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	if (!mps_wanted(&t, MPS_SIDE_SERVER))
+	if (!mps_wanted(&ends.t, MPS_SIDE_SERVER))
 		return 0;
-	e = mps_reserve(sizeof(*e), MPS_MSK_ACCEPTED, MPS_HOOK_SET_STATE);
+	e = mps_reserve(sizeof(*e), MPS_MSK_ACCEPTED, hook);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->ssk = here->child;
 	e->listener = here->listener;
 	e->old_state = TCP_LISTEN;
@@ -254,30 +276,28 @@ static __noinline int mps_on_child_established(struct sock *ssk, _Bool is_mptcp)
 	struct mps_cloned *here = mps_cloned_here();
 	__u64 listener = here->child == (__u64)ssk ? here->listener : 0;
 	_Bool cloned_from_mptcp = listener != 0;
-	struct mps_sock_copy copy;
 	struct mps_event *e;
-	struct mps_tuple t;
+	struct mps_ends ends;
 
 	here->child = 0;
 	if (!is_mptcp && !cloned_from_mptcp && !any_offered && !config.all_tcp)
 		return 0;
-	if (mps_copy_sock(&copy, ssk))
+	if (mps_read_ends(&ends, ssk))
 		return 0;
-	mps_tuple_of(&t, &copy);
 	if (!is_mptcp) {
 		if (!listener)
-			listener = mps_offered_to(&t);
+			listener = mps_offered_to(&ends.t);
 		if (!listener && !config.all_tcp)
 			return 0;
-		bpf_map_delete_elem(&offered, &t);
+		bpf_map_delete_elem(&offered, &ends.t);
 	}
-	if (is_mptcp && any_join_received ? !mps_join_wanted(&t)
-					  : !mps_wanted(&t, MPS_SIDE_SERVER))
+	if (is_mptcp && any_join_received ? !mps_join_wanted(&ends.t)
+					  : !mps_wanted(&ends.t, MPS_SIDE_SERVER))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_CHILD_ESTABLISHED, MPS_HOOK_SET_STATE);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->ssk = (__u64)ssk;
 	e->listener = listener;
 	e->old_state = TCP_SYN_RECV;
@@ -299,25 +319,23 @@ static __noinline int mps_on_child_established(struct sock *ssk, _Bool is_mptcp)
 static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, int old, _Bool joins)
 {
 	__u64 key = (__u64)ssk;
-	struct mps_sock_copy copy;
 	struct mps_event *e;
-	struct mps_tuple t;
+	struct mps_ends ends;
 
 	if (!is_mptcp && !config.all_tcp) {
 		if (!mps_is_followed(key))
 			return 0;
 		bpf_map_delete_elem(&followed, &key);
 	}
-	if (mps_copy_sock(&copy, ssk))
+	if (mps_read_ends(&ends, ssk))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	mps_closed_port(&t, ssk);
-	if (joins ? !mps_join_wanted(&t) : !mps_wanted(&t, old == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
+	mps_closed_port(&ends.t, ssk);
+	if (joins ? !mps_join_wanted(&ends.t) : !mps_wanted(&ends.t, old == TCP_SYN_SENT ? MPS_SIDE_CLIENT : 0))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_SUBFLOW_CLOSED, MPS_HOOK_SET_STATE);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->ssk = key;
 	e->old_state = old;
 	e->new_state = TCP_CLOSE;
@@ -339,36 +357,53 @@ static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, in
 static __noinline int mps_on_msk_closed(struct sock *sk, int old)
 {
 	__u64 key = (__u64)sk;
-	struct mps_sock_copy copy;
 	struct mps_event *e;
-	__u8 *why, cause = 0;
-	struct mps_tuple t;
+	__u8 *known, cause = 0;
+	struct mps_ends ends;
 
+	if (any_why)
+		bpf_map_delete_elem(&why, &key);
 	if (any_fallen) {
-		why = bpf_map_lookup_elem(&fallen, &key);
-		cause = why ? *why : 0;
+		known = bpf_map_lookup_elem(&fallen, &key);
+		cause = known ? *known : 0;
 		bpf_map_delete_elem(&fallen, &key);
 	}
-	if (mps_copy_sock(&copy, sk))
+	if (mps_read_ends(&ends, sk))
 		return 0;
-	mps_tuple_of(&t, &copy);
-	mps_closed_port(&t, sk);
+	mps_closed_port(&ends.t, sk);
 	/* An msk that never connected has no remote port: only its namespace is known. */
-	if (t.remote_port ? !mps_wanted(&t, 0) : !mps_netns_wanted(t.netns))
+	if (ends.t.remote_port ? !mps_wanted(&ends.t, 0) : !mps_netns_wanted(ends.t.netns))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_MSK_CLOSED, MPS_HOOK_SET_STATE);
 	if (!e)
 		return 0;
-	mps_fill_tuple(e, &t);
+	mps_fill_tuple(e, &ends.t);
 	e->old_state = old;
 	e->new_state = TCP_CLOSE;
 	e->flags |= MPS_F_MPTCP;
 	e->error = BPF_CORE_READ(sk, sk_err);
 	mps_fill_msk(e, (struct mptcp_sock *)sk);
 	e->option_flags = cause;
-	e->cookie = mps_cookie_of(&copy);
+	e->cookie = ends.cookie;
 	mps_submit(e);
 	return 0;
+}
+
+/*
+ * mptcp_set_state(), or before 6.8 __mptcp_set_connected(): the client's msk becomes ESTABLISHED
+ * next. `state`: what it is to be.
+ */
+static __always_inline int mps_on_msk_state(struct sock *msk, int state)
+{
+	if (state != TCP_ESTABLISHED || BPF_CORE_READ(msk, __sk_common.skc_state) != TCP_SYN_SENT)
+		return 0;
+	return mps_on_msk_established(msk, MPS_HOOK_MSK_STATE);
+}
+
+/* mptcp_sk_clone_init() returned: an msk for the connection that this CPU's listener cloned. */
+static __always_inline int mps_on_clone_init(struct sock *msk)
+{
+	return msk ? mps_on_msk_accepted(msk, MPS_HOOK_CLONE_INIT) : 0;
 }
 
 /* Every change of state of every internet socket comes through here. */
@@ -384,9 +419,11 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 	protocol = mps_protocol(sk);
 	if (protocol == IPPROTO_MPTCP) {
 		if (new == TCP_ESTABLISHED && old == TCP_SYN_SENT)
-			return mps_on_msk_established(sk);
+			return mps_is_attached(MPS_HOOK_MSK_STATE) ? 0 :
+			       mps_on_msk_established(sk, MPS_HOOK_SET_STATE);
 		if (new == TCP_ESTABLISHED && old == TCP_LISTEN)
-			return config.steps ? mps_on_msk_accepted(sk) : 0;
+			return !config.steps || mps_is_attached(MPS_HOOK_CLONE_INIT) ? 0 :
+			       mps_on_msk_accepted(sk, MPS_HOOK_SET_STATE);
 		if (new == TCP_CLOSE && old != TCP_LISTEN)
 			return mps_on_msk_closed(sk, old);
 		if (new == TCP_SYN_SENT)
@@ -398,9 +435,10 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 	is_mptcp = mps_is_mptcp(sk);
 	if (new == TCP_LISTEN)
 		return mps_on_listen(sk, is_mptcp);
+	if (new == TCP_SYN_SENT && mps_is_attached(MPS_HOOK_TCP_CONNECT))
+		return is_mptcp || config.all_tcp ? mps_before_connect(sk) : 0;
 	if (new == TCP_SYN_SENT)
-		return is_mptcp && mps_requests_join(sk) ? mps_on_join_connect(sk) :
-		       is_mptcp || config.all_tcp ? mps_on_connect(sk, is_mptcp) : 0;
+		return mps_on_any_connect(sk, is_mptcp, MPS_HOOK_SET_STATE);
 	if (new == TCP_SYN_RECV) {
 		if (old != TCP_LISTEN)
 			return 0;
@@ -419,6 +457,13 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 	/* CLOSE */
 	if (old == TCP_LISTEN)
 		return mps_on_listener_closed(sk, is_mptcp);
+	if (old == TCP_SYN_SENT && mps_is_attached(MPS_HOOK_TCP_CONNECT)) {
+		__u64 key = (__u64)sk;
+
+		/* connect() failed before tcp_connect(). */
+		if ((is_mptcp || config.all_tcp) && !bpf_map_delete_elem(&connecting, &key))
+			mps_on_any_connect(sk, is_mptcp, MPS_HOOK_SET_STATE);
+	}
 	joins = is_mptcp && (any_joining || any_join_received) && mps_joins(sk);
 	if (is_mptcp && !joins && !config.steps && old != TCP_SYN_SENT && old != TCP_SYN_RECV)
 		return 0;

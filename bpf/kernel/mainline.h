@@ -69,6 +69,14 @@ enum linux_mptcp_mib_field {
 	MPTCP_MIB_JOINSYNACKMAC,
 	MPTCP_MIB_MISMATCHPORTSYNRX,
 	MPTCP_MIB_MISMATCHPORTACKRX,
+	/* what __mptcp_try_fallback() is called with (6.17, and stable kernels since) */
+	MPTCP_MIB_MPCAPABLEACTIVEFALLBACK,
+	MPTCP_MIB_MPCAPABLEACTIVEDROP,
+	MPTCP_MIB_MPCAPABLEDATAFALLBACK,
+	MPTCP_MIB_DSSFALLBACK,
+	MPTCP_MIB_DSSCORRUPTIONFALLBACK,
+	MPTCP_MIB_SIMULTCONNFALLBACK,
+	MPTCP_MIB_INFINITEMAPTX,
 	__MPTCP_MIB_MAX,
 };
 
@@ -176,6 +184,34 @@ struct mptcp_sock {
 	struct sock *first;
 };
 
+struct request_sock {
+	struct sock_common __req_common;
+};
+
+struct mptcp_subflow_request_sock {
+	__u16 mp_capable : 1,
+	      mp_join : 1,
+	      backup : 1;
+	__u8 local_id; /* s16 from 6.16 on */
+	__u8 remote_id;
+	__u32 token;
+};
+
+struct mptcp_addr_info {
+	__u8 id;
+	unsigned short family;
+	__be16 port;
+	union {
+		struct in6_addr addr6; /* or an in_addr, where this begins */
+	};
+};
+
+/* include/uapi/linux/mptcp.h */
+enum mptcp_event_type {
+	MPTCP_EVENT_ESTABLISHED = 2,
+	MPTCP_EVENT_SUB_ESTABLISHED = 10,
+};
+
 /* net/mptcp/protocol.h; 6.18 wraps most of it in a struct_group, which CO-RE sees through. */
 struct mptcp_subflow_context {
 	__u64 remote_key;
@@ -186,6 +222,7 @@ struct mptcp_subflow_context {
 	      mp_capable : 1,
 	      mp_join : 1,
 	      backup : 1,
+	      conn_finished : 1,
 	      valid_csum_seen : 1, /* 5.14 */
 	      mpc_drop : 1; /* 6.12 */
 	_Bool pm_listener; /* 6.2 */

@@ -7,13 +7,13 @@
 
 #include <stddef.h>
 
-extern const unsigned char mps_tracepoint_object_start[];
-extern const unsigned char mps_tracepoint_object_end[];
+extern const unsigned char mps_object_start[];
+extern const unsigned char mps_object_end[];
 
-static inline const void *mps_tracepoint_object(size_t *size)
+static inline const void *mps_object(size_t *size)
 {
-	*size = (size_t)(mps_tracepoint_object_end - mps_tracepoint_object_start);
-	return mps_tracepoint_object_start;
+	*size = (size_t)(mps_object_end - mps_object_start);
+	return mps_object_start;
 }
 
 #endif

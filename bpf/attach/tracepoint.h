@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * tracepoint.bpf.c - the attach points of kernels without kprobes and fentry: raw
+ * tracepoint.h - what every kernel offers, also where there are no kprobes and no fentry: raw
  * tracepoints, and programs at the root of cgroup v2, which see every network namespace.
- * Only unpacking here; what is observed is in handlers/.
  */
-#include "handlers/data.h"
-#include "handlers/lifetime.h"
-#include "handlers/packet.h"
-#include "handlers/reset.h"
-#include "handlers/state.h"
+#ifndef MPSCOPE_ATTACH_TRACEPOINT_H
+#define MPSCOPE_ATTACH_TRACEPOINT_H
 
 SEC("raw_tracepoint/inet_sock_set_state")
 int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
@@ -26,6 +22,13 @@ SEC("raw_tracepoint/tcp_send_reset")
 int tcp_send_reset(struct bpf_raw_tracepoint_args *ctx)
 {
 	return mps_on_reset_out((struct sock *)ctx->args[0], (struct sk_buff *)ctx->args[1], ctx->args[2]);
+}
+
+/* Before 6.10 it has no reason, and a program that reads one is refused. */
+SEC("raw_tracepoint/tcp_send_reset")
+int tcp_send_reset_2(struct bpf_raw_tracepoint_args *ctx)
+{
+	return mps_on_reset_out((struct sock *)ctx->args[0], (struct sk_buff *)ctx->args[1], 0);
 }
 
 SEC("raw_tracepoint/subflow_check_data_avail")
@@ -60,4 +63,4 @@ int sock_release(struct bpf_sock *sk)
 	return mps_on_socket(sk, MPS_SOCKET_RELEASED, MPS_HOOK_SOCK_RELEASE);
 }
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+#endif

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import BPF
+import Glibc
+
+/// Which way each hook is attached: the best that is not known to fail. What fails is only known by
+/// trying, so the choice is made again, without it, until all of it works.
+struct HookChoice {
+    private struct Candidate {
+        var plan: HookPlan
+        /// The way that is next; `plan.ways.count`: none is left.
+        var next = 0
+        /// Why each way before that was not taken.
+        var refusals: [(way: HookWay, reason: String, isMissing: Bool)] = []
+        var isWanted = true
+    }
+
+    private var candidates: [Candidate]
+    private let steps: Bool
+
+    /// - Parameters:
+    ///   - types: the kernel's own description; by it a function that is not there costs no trial.
+    ///   - noCgroup: why there is no cgroup v2 root to attach to; nil: there is.
+    init(_ plans: [HookPlan], steps: Bool, types: borrowing KernelTypes, noCgroup: String?) {
+        self.steps = steps
+        candidates = plans.map { Candidate(plan: $0) }
+        let hasFentry = plans.contains { $0.ways.contains { $0.attachment == .fentry } }
+        let hasKprobe = plans.contains { $0.ways.contains { $0.attachment == .kprobe } }
+        // Every kernel with TCP has this function.
+        let noFentry = hasFentry ? Trial.fentry(on: "tcp_connect")?.reason : nil
+        let noKprobe = hasKprobe ? Trial.kprobe(on: "tcp_connect")?.reason : nil
+        for index in candidates.indices {
+            let ways = candidates[index].plan.ways
+            for way in ways {
+                let refusal: (String, Bool)? =
+                    switch way.attachment {
+                    case .fentry, .fexit:
+                        noFentry.map { ($0, false) } ?? Self.lacks(way, types.parameters(ofFunction: way.target))
+                    case .kprobe, .kretprobe:
+                        noKprobe.map { ($0, false) } ?? Self.lacks(way, types.parameters(ofFunction: way.target))
+                    case .rawTracepoint, .tracepoint:
+                        Self.lacks(way, types.parameters(ofTracepoint: way.target))
+                    case .cgroup: noCgroup.map { ($0, false) }
+                    }
+                guard let refusal else { break }
+                refuse(index, refusal.0, isMissing: refusal.1)
+            }
+        }
+    }
+
+    private static func lacks(_ way: HookWay, _ parameters: Int?) -> (String, Bool)? {
+        guard let parameters else { return ("this kernel has no \(way.target), or it is inlined", true) }
+        if let wanted = way.parameters, wanted != parameters {
+            return ("\(way.target) has \(parameters) parameters, not \(wanted)", true)
+        }
+        return nil
+    }
+
+    private mutating func refuse(_ index: Int, _ reason: String, isMissing: Bool) {
+        let way = candidates[index].plan.ways[candidates[index].next]
+        candidates[index].refusals.append((way, reason, isMissing))
+        candidates[index].next += 1
+    }
+
+    /// What is to be loaded and attached: each hook with the way that is next.
+    var chosen: [(plan: HookPlan, way: HookWay)] {
+        candidates.compactMap { candidate in
+            guard isWanted(candidate.plan), let way = Self.way(candidate) else { return nil }
+            return (candidate.plan, way)
+        }
+    }
+
+    private static func way(_ candidate: Candidate) -> HookWay? {
+        candidate.next < candidate.plan.ways.count ? candidate.plan.ways[candidate.next] : nil
+    }
+
+    private func isWanted(_ plan: HookPlan) -> Bool {
+        if !plan.onlySteps || steps { return true }
+        guard let other = plan.standsInFor else { return false }
+        return candidates.contains { $0.plan.hook == other && Self.way($0) == nil }
+    }
+
+    /// A way failed; the next one is tried.
+    /// - Returns: false if the program belongs to none that was chosen.
+    mutating func refuse(program: String, _ error: BPFError) -> Bool {
+        guard
+            let index = candidates.firstIndex(where: {
+                Self.way($0)?.programs.contains(program) == true
+            })
+        else { return false }
+        let last = error.operation == .load ? error.lastDetail : ""
+        refuse(
+            index, last.isEmpty ? error.reason : "\(error.reason): \(last)", isMissing: error.code == ENOENT)
+        return true
+    }
+
+    /// Whether the program is that of a hook without which nothing can be traced.
+    func isRequired(program: String) -> Bool {
+        chosen.contains { $0.plan.isRequired && $0.way.programs.contains(program) }
+    }
+
+    /// A hook without which nothing can be traced and that can't be attached, and why.
+    var obstacle: String? {
+        for candidate in candidates where candidate.plan.isRequired && Self.way(candidate) == nil {
+            return "cannot attach \(candidate.plan.hook.name): \(Self.refusals(candidate))"
+        }
+        return nil
+    }
+
+    /// What became of every hook, when all that was chosen is attached.
+    var reports: [HookReport] {
+        candidates.map { candidate in
+            let way = Self.way(candidate)
+            let status: HookReport.Status =
+                if way != nil {
+                    isWanted(candidate.plan) ? .attached : .notNeeded
+                } else {
+                    candidate.refusals.allSatisfy(\.isMissing) ? .missing : .refused
+                }
+            return HookReport(
+                plan: candidate.plan, way: way ?? candidate.plan.ways.first, status: status,
+                error: status == .notNeeded ? "" : Self.refusals(candidate))
+        }
+    }
+
+    /// `fentry: Operation not permitted; kprobe: …`, each reason once.
+    private static func refusals(_ candidate: Candidate) -> String {
+        var told: Set<String> = []
+        return candidate.refusals.compactMap { refusal in
+            let text = "\(refusal.way.attachment.rawValue): \(refusal.reason)"
+            return told.insert(text).inserted ? text : nil
+        }.joined(separator: "; ")
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import BPF
+import CEvent
+import Glibc
+import Handshake
+
+/// The BPF object with the programs that were chosen: loaded and attached, or not at all.
+final class LoadedPrograms {
+    /// Why not: each program that failed. `program` is empty where no single one is to blame.
+    struct Refusal: Error {
+        var failures: [(program: String, error: BPFError)]
+    }
+
+    let object: BPFObject
+    private let links: Links
+    let programs: [(hook: Hook, program: BPFProgram)]
+
+    /// - Parameter cgroup: a descriptor of the cgroup v2 root; -1: there is none.
+    init(
+        _ chosen: [(plan: HookPlan, way: HookWay)], _ config: mps_config, bufferSize: Int, btf: String?,
+        cgroup: Int32
+    ) throws(Refusal) {
+        let object = try Self.loaded(Set(chosen.flatMap(\.way.programs)), config, bufferSize, btf)
+        var links = Links()
+        var programs: [(hook: Hook, program: BPFProgram)] = []
+        var failures: [(program: String, error: BPFError)] = []
+        for (plan, way) in chosen {
+            do throws(BPFError) {
+                // What keeps the arguments comes first.
+                for name in way.programs {
+                    let program = try object.program(name)
+                    links.add(try Self.attach(program, way, atReturn: name == way.program, cgroup))
+                    programs.append((plan.hook, program))
+                }
+            } catch {
+                failures.append((way.program, error))
+            }
+        }
+        if !failures.isEmpty { throw Refusal(failures: failures) }
+        self.object = object
+        self.links = links
+        self.programs = programs
+    }
+
+    private static func loaded(
+        _ wanted: Set<String>, _ config: mps_config, _ bufferSize: Int, _ btf: String?
+    ) throws(Refusal) -> BPFObject {
+        do throws(BPFError) {
+            let object = try BPFObject(Tracer.embeddedObject, name: "mpscope", btf: btf)
+            try object.set("config", in: ".rodata", to: config)
+            try object.map("events").setMaxEntries(UInt32(bufferSize))
+            for name in object.programNames() {
+                try object.program(name).setLoaded(wanted.contains(name))
+            }
+            try object.load()
+            return object
+        } catch {
+            throw Refusal(failures: [(error.program ?? "", error)])
+        }
+    }
+
+    private static func attach(
+        _ program: BPFProgram, _ way: HookWay, atReturn: Bool, _ cgroup: Int32
+    ) throws(BPFError) -> BPFLink {
+        switch way.attachment {
+        case .cgroup: try program.attach(cgroup: cgroup)
+        case .rawTracepoint, .tracepoint: try program.attach(rawTracepoint: way.target)
+        case .fentry, .fexit: try program.attachToFunction()
+        case .kprobe: try program.attach(kprobe: way.target, atReturn: false)
+        case .kretprobe: try program.attach(kprobe: way.target, atReturn: atReturn)
+        }
+    }
+}
+
+/// The links, which can't be put into an array.
+private struct Links: ~Copyable {
+    private var first: Node?
+
+    private final class Node {
+        let link: BPFLink
+        let next: Node?
+
+        init(_ link: consuming BPFLink, next: Node?) {
+            self.link = link
+            self.next = next
+        }
+    }
+
+    mutating func add(_ link: consuming BPFLink) { first = Node(link, next: first) }
+}
