@@ -97,23 +97,30 @@ public struct RecordBooks: Sendable {
         }
     }
 
+    /// Of how many namespaces a book is kept.
+    static let limit = 65_536
+
     private var places: [UInt32: Int] = [:]
     private var books: [Book] = []
     private var last: (netns: UInt32, place: Int) = (0, -1)
+
+    /// There was a namespace too many: of those without a book it is not known what happened.
+    public private(set) var isFull = false
 
     public init() {}
 
     /// Takes one record into account.
     public mutating func take(_ record: Record) {
         if case .listener(let listener) = record {
-            if listener.state == .closed, listener.transport == .mptcp {
-                books[place(of: listener.netns)].lostListener = true
+            if listener.state == .closed, listener.transport == .mptcp, let place = place(of: listener.netns)
+            {
+                books[place].lostListener = true
             }
             return
         }
         guard let kind = RecordKind(record) else { return }
         let (netns, time) = Self.whereAndWhen(record)
-        let place = place(of: netns)
+        guard let place = place(of: netns) else { return }
         books[place].firstTime = min(books[place].firstTime, time)
         for number in books[place].kinds.indices where books[place].kinds[number].kind == kind {
             books[place].kinds[number].count &+= 1
@@ -133,10 +140,14 @@ public struct RecordBooks: Sendable {
 
     func book(_ netns: UInt32) -> Book { places[netns].map { books[$0] } ?? Book() }
 
-    private mutating func place(of netns: UInt32) -> Int {
+    private mutating func place(of netns: UInt32) -> Int? {
         if last.place >= 0, last.netns == netns { return last.place }
         let place = places[netns] ?? books.count
         if place == books.count {
+            if place >= Self.limit {
+                isFull = true
+                return nil
+            }
             places[netns] = place
             books.append(Book())
         }

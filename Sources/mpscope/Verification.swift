@@ -98,7 +98,8 @@ final class Verification {
     func result(lost: UInt64) -> VerifyResult {
         var result = VerifyResult()
         result.lost = lost
-        var gone = only == nil ? books.namespaces.subtracting(entries.keys).subtracting(unread) : []
+        let counted = books.namespaces
+        var gone = only == nil ? counted.subtracting(entries.keys).subtracting(unread) : []
         var counters: [CounterReadings] = []
         var tables: [ConnectionReadings] = []
         for (inode, entry) in entries.sorted(by: { $0.key < $1.key }) where !unread.contains(inode) {
@@ -122,6 +123,7 @@ final class Verification {
             if let made = entry.notMadeAfter, books.firstTime(in: inode) ?? .max < made {
                 readings.isUncertain = true
             }
+            if books.isFull, !counted.contains(inode) { readings.isUncertain = true }
             counters.append(readings)
             guard let before = entry.before, let after = entry.after else { continue }
             var table = ConnectionReadings(netns: inode, name: entry.namespace.name)

@@ -189,6 +189,58 @@ extension Live {
             #expect(verified.checked - verified.equal == verified.differences.count)
         }
 
+        /// Connections come and go all the while: what happens as tracing is switched on and off may
+        /// be in the kernel's books and not in the trace, or the other way round.
+        @Test(arguments: [[], ["--steps"]]) func trafficAtTheEndsIsNoDifference(_ options: [String]) throws {
+            var actor = try ActorProcess(
+                role: "churn", executable: try Program.path(),
+                arguments: Actor.arguments([
+                    "count": "1000000", "new-netns": "1", "port": "27816", "wait": "1",
+                ]))
+            _ = try actor.expect(["ready"], interruptedBy: -1)
+            let space = "/proc/\(actor.pid)/ns/net"
+            actor.tell("go")
+            var whole = 0
+            for _ in 0..<3 {
+                var tracing = try Tracing(
+                    ["--verify", "--buffer-size", "\(64 << 20)", "--netns", space] + options)
+                try tracing.awaitReady()
+                poll(nil, 0, 100)
+                let file = try tracing.finish(seconds: 60, validating: false)
+                let verified = try Verified(file)
+                #expect(verified.lost == file.lostTotal)
+                if file.lostTotal > 0 { continue }
+                #expect(verified.differences == [])
+                #expect(file.of("handshake").count > 10)
+                whole += 1
+            }
+            #expect(whole > 0)
+        }
+
+        /// Namespaces that end before the trace take their counters along; of those made meanwhile the
+        /// counters began with 0.
+        @Test func namespacesComeAndGo() throws {
+            let scenario = try #require(Scenario.named("mptcp-ten-at-once"))
+            var tracing = try Tracing(["--verify", "--fail-on", "difference"])
+            try tracing.awaitReady()
+            for _ in 0..<2 {
+                let stage = try Stage(executable: try Program.path())
+                _ = try scenario.run(on: stage)
+            }
+            let stage = try Stage(executable: try Program.path())
+            _ = try scenario.run(on: stage)
+            let file = try tracing.finish()
+            let verified = try Verified(file)
+            if verified.lost > 0 { return }
+            #expect(verified.differences == [])
+            // These two, unless they got the numbers of those before, and the one that the tests run in.
+            let counters = try Verified.counters(steps: false, in: stage.client.namespace)
+            let uncertain = verified.skipped["namespaces_uncertain"] ?? 0
+            #expect(verified.checked + uncertain * counters >= 3 * counters)
+            let gone = verified.skipped["namespaces_gone"] ?? 0
+            #expect(uncertain > 0 || gone >= 4)
+        }
+
         /// Once somebody has asked for its cookie, a listener's connections all have the same one.
         @Test func connectionsWithOneCookieAreTold() throws {
             let stage = try Stage(executable: try Program.path())

@@ -189,6 +189,23 @@ import Testing
         #expect(result.skipped[.namespacesUncertain] == 1)
     }
 
+    @Test func theBooksAreBounded() {
+        var books = RecordBooks()
+        for number in 1...UInt32(RecordBooks.limit) {
+            #expect(!books.isFull)
+            books.take(
+                .handshake(
+                    HandshakeRecord(
+                        time: 1, conn: 1, side: .client, outcome: .mptcp, local: Samples.v4Local,
+                        remote: Samples.v4Remote, family: 4, netns: number)))
+        }
+        #expect(!books.isFull)
+        books.take(handshake(.mptcp))
+        #expect(books.isFull)
+        #expect(books.namespaces.count == RecordBooks.limit)
+        #expect(books.firstTime(in: Self.netns) == nil)
+    }
+
     @Test func onlyTheFirstDifferencesAreKept() {
         var result = VerifyResult()
         let one = CounterDifference(netns: 1, counter: "X", kernel: 1, seen: 0, unexplained: 1)
