@@ -29,6 +29,15 @@ volatile __u32 tracing = 0;
 /* Which hooks are attached, 1 << MPS_HOOK_*: set before `tracing`. Of two that see the same, one tells it. */
 volatile __u32 attached = 0;
 
+/*
+ * Which bit of msk->flags is MPTCP_FALLBACK_DONE, and one; 0: not calibrated. While `calibrating`
+ * is a namespace's number, the loader makes two connections there: one falls back, one does not.
+ */
+volatile __u32 fallback_bit = 0;
+volatile __u32 calibrating = 0;
+__u32 calibrated = 0;
+__u64 calibration[2] = {};
+
 /* How many events were lost so far; each event carries it, so that a gap is seen where it is. */
 __u32 losses = 0;
 
@@ -71,6 +80,17 @@ static __always_inline _Bool mps_netns_wanted(__u32 netns)
 	return !config.netns || config.netns == netns;
 }
 
+/* Of some mpscope's own, when it calibrates: 127.109.112.115 ("mps"), in a namespace of its own. */
+static __always_inline _Bool mps_is_ours(const __u8 *address)
+{
+	return ((const __u32 *)address)[3] == bpf_htonl(MPS_OWN_ADDRESS);
+}
+
+static __always_inline _Bool mps_fell_back(unsigned long flags)
+{
+	return fallback_bit ? flags >> ((fallback_bit - 1) & 63) & 1 : mps_has_fallen_back(flags);
+}
+
 static __always_inline _Bool mps_address_wanted(const __u8 *address)
 {
 	/* Whole bytes first, then the bits that remain. */
@@ -98,7 +118,7 @@ static __always_inline _Bool mps_is_v4(const __u8 *address)
  */
 static __always_inline _Bool mps_wanted(const struct mps_tuple *t, __u32 side)
 {
-	if (!mps_netns_wanted(t->netns))
+	if (!mps_netns_wanted(t->netns) || mps_is_ours(t->remote))
 		return 0;
 	if (config.side && side && config.side != side)
 		return 0;
@@ -121,7 +141,7 @@ static __always_inline _Bool mps_wanted(const struct mps_tuple *t, __u32 side)
 /* Additional subflows belong to a connection that other ends decided about: user space knows it. */
 static __always_inline _Bool mps_join_wanted(const struct mps_tuple *t)
 {
-	return mps_netns_wanted(t->netns);
+	return mps_netns_wanted(t->netns) && !mps_is_ours(t->remote);
 }
 
 static __always_inline void *mps_reserve(__u64 size, __u32 kind, __u32 hook)

@@ -241,6 +241,11 @@ struct mps_config {
 	mps_u32 pad2;
 };
 
+/* 127.109.112.115, where mpscope makes connections to find out where the kernel keeps a flag. */
+#define MPS_OWN_ADDRESS 0x7f6d7073
+/* And the name of the thread that does. */
+#define MPS_OWN_THREAD "mpscope-self"
+
 #define MPS_SIDE_CLIENT 1
 #define MPS_SIDE_SERVER 2
 

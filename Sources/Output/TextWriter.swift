@@ -110,11 +110,22 @@ public struct TextWriter: ~Copyable {
         cell.append(label: ", by ", meta.backend)
         cell.append(label: " over ", meta.transport?.rawValue)
         paragraph(.dim, to: &text)
+        // What is missing for the same reason is one line.
+        var told: Set<String> = []
         for hook in meta.hooks where hook.status == .missing || hook.status == .refused {
+            let error = hook.error ?? ""
+            guard told.insert(error).inserted else { continue }
+            let alike = meta.hooks.filter {
+                ($0.status == .missing || $0.status == .refused) && ($0.error ?? "") == error
+            }
             cell.clear()
-            cell.append("hook ")
-            cell.append(text: hook.name)
-            cell.append(hook.status == .missing ? " is not there" : " was refused")
+            if alike.count == 1 {
+                cell.append("hook ")
+                cell.append(text: hook.name)
+                cell.append(hook.status == .missing ? " is not there" : " was refused")
+            } else {
+                cell.append("\(alike.count) hooks were refused (mpscope doctor lists them)")
+            }
             cell.append(label: ": ", hook.error)
             paragraph(.yellow, to: &text)
         }

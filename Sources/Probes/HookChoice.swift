@@ -28,18 +28,21 @@ struct HookChoice {
         let hasKprobe = plans.contains { $0.ways.contains { $0.attachment == .kprobe } }
         // Every kernel with TCP has this function.
         let noFentry = hasFentry ? Trial.fentry(on: "tcp_connect")?.reason : nil
-        let noKprobe = hasKprobe ? Trial.kprobe(on: "tcp_connect")?.reason : nil
+        let noKprobe =
+            hasKprobe
+            ? Trial.kprobe(on: "tcp_connect").map {
+                $0.code == ENODEV ? "this kernel was built without them" : $0.reason
+            } : nil
         for index in candidates.indices {
             let ways = candidates[index].plan.ways
             for way in ways {
                 let refusal: (String, Bool)? =
                     switch way.attachment {
                     case .fentry, .fexit:
-                        noFentry.map { ($0, false) } ?? Self.lacks(way, types.parameters(ofFunction: way.target))
+                        noFentry.map { ($0, false) } ?? Self.lacks(way, types).map { ($0, true) }
                     case .kprobe, .kretprobe:
-                        noKprobe.map { ($0, false) } ?? Self.lacks(way, types.parameters(ofFunction: way.target))
-                    case .rawTracepoint, .tracepoint:
-                        Self.lacks(way, types.parameters(ofTracepoint: way.target))
+                        noKprobe.map { ($0, false) } ?? Self.lacks(way, types).map { ($0, true) }
+                    case .rawTracepoint, .tracepoint: Self.lacks(way, types).map { ($0, true) }
                     case .cgroup: noCgroup.map { ($0, false) }
                     }
                 guard let refusal else { break }
@@ -48,10 +51,18 @@ struct HookChoice {
         }
     }
 
-    private static func lacks(_ way: HookWay, _ parameters: Int?) -> (String, Bool)? {
-        guard let parameters else { return ("this kernel has no \(way.target), or it is inlined", true) }
-        if let wanted = way.parameters, wanted != parameters {
-            return ("\(way.target) has \(parameters) parameters, not \(wanted)", true)
+    /// What this kernel does not have of a way's place; nil: nothing.
+    static func lacks(_ way: HookWay, _ types: borrowing KernelTypes) -> String? {
+        let found =
+            switch way.attachment {
+            case .cgroup: way.parameters
+            case .rawTracepoint, .tracepoint: types.parameters(ofTracepoint: way.target)
+            case .fentry, .fexit, .kprobe, .kretprobe: types.parameters(ofFunction: way.target)
+            }
+        guard way.attachment != .cgroup else { return nil }
+        guard let found else { return "this kernel has no \(way.target), or it is inlined" }
+        if let wanted = way.parameters, wanted != found {
+            return "\(way.target) has \(found) parameters, not \(wanted)"
         }
         return nil
     }
@@ -127,7 +138,7 @@ struct HookChoice {
     private static func refusals(_ candidate: Candidate) -> String {
         var told: Set<String> = []
         return candidate.refusals.compactMap { refusal in
-            let text = "\(refusal.way.attachment.rawValue): \(refusal.reason)"
+            let text = "\(refusal.way.attachment.family): \(refusal.reason)"
             return told.insert(text).inserted ? text : nil
         }.joined(separator: "; ")
     }

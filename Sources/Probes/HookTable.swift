@@ -8,6 +8,15 @@ public enum Attachment: String, Sendable, CaseIterable {
     case rawTracepoint = "raw_tracepoint"
     case tracepoint, cgroup
 
+    /// The word for it and its counterpart at a function's return.
+    var family: String {
+        switch self {
+        case .fentry, .fexit: "fentry"
+        case .kprobe, .kretprobe: "kprobe"
+        case .rawTracepoint, .tracepoint, .cgroup: rawValue
+        }
+    }
+
     /// Of a function, by its name.
     public var isFunction: Bool {
         switch self {
@@ -220,7 +229,8 @@ public enum HookTable {
                 HookWay(.kprobe, "__mptcp_try_fallback", "kprobe_try_fallback", parameters: 2),
             ],
             tells: "every fallback of a connection, with the kernel's own reason",
-            withoutIt: "subflow_check_data_avail stands in after the handshake, and this CPU's counters in it; "
+            withoutIt:
+                "subflow_check_data_avail stands in after the handshake, and this CPU's counters in it; "
                 + "some reasons are not known"),
         HookPlan(
             hook: .dropCtx,

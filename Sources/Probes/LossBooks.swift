@@ -40,6 +40,11 @@ public final class LossBooks {
         memory.bytes.storeBytes(of: value, toByteOffset: place.lowerBound, as: UInt32.self)
     }
 
+    /// A variable of the programs.
+    func value<Value: BitwiseCopyable>(at place: Range<Int>, as type: Value.Type) -> Value {
+        memory.bytes.loadUnaligned(fromByteOffset: place.lowerBound, as: type)
+    }
+
     /// How often the kernel skipped the program of a hook, because it was already running.
     private func misses(_ hook: Hook) -> UInt64 {
         programs.reduce(0) { $1.hook == hook ? $0 + $1.program.recursionMisses : $0 }

@@ -36,6 +36,11 @@ public struct Tracer: ~Copyable {
         public var cgroupRoot: String
         /// A file with the kernel's BTF; nil: where the kernel keeps it.
         public var btf: String?
+        /// Makes an MPTCP connection that falls back and then one that does not, from and to
+        /// `Calibration.address`, on a thread named `Calibration.threadName`; calls `begin` with the
+        /// number of their namespace before. nil: no calibration.
+        public var calibrationTraffic:
+            (@Sendable (_ begin: @escaping @Sendable (UInt32) -> Void) throws -> Void)?
 
         public init(cgroupRoot: String) { self.cgroupRoot = cgroupRoot }
     }
@@ -45,6 +50,8 @@ public struct Tracer: ~Copyable {
     private let reader: EventReader
     /// What did not come.
     public let books: LossBooks
+    /// What the calibration found; nil: there was none, or it failed.
+    public let calibration: Calibration?
     /// Where the programs look whether they shall send.
     private let switchPlace: Range<Int>
     /// What became of each hook.
@@ -65,6 +72,11 @@ public struct Tracer: ~Copyable {
             let ring = try RingBuffer(try loaded.object.map("events"), reader: reader)
             let books = LossBooks(memory, at: place, of: loaded.programs)
             books.set(attachedPlace, to: Self.bits(reports))
+            if let traffic = options.calibrationTraffic {
+                calibration = try Self.calibrate(loaded.object, books, traffic, log)
+            } else {
+                calibration = nil
+            }
             self.loaded = loaded
             self.ring = ring
             self.switchPlace = switchPlace
@@ -76,6 +88,42 @@ public struct Tracer: ~Copyable {
         self.reports = reports
         self.bufferSize = bufferSize
         books.set(switchPlace, to: 1)
+    }
+
+    /// Lets two connections be made, reads what the programs kept of their flags, and tells the
+    /// programs which bit is the fallback's. Where that fails, they go by the kernel's version.
+    private static func calibrate(
+        _ object: borrowing BPFObject, _ books: LossBooks,
+        _ traffic: (_ begin: @escaping @Sendable (UInt32) -> Void) throws -> Void, _ log: Logger
+    ) throws(BPFError) -> Calibration? {
+        let place = try object.place(of: "calibrating", in: ".bss")
+        let countPlace = try object.place(of: "calibrated", in: ".bss")
+        let flagsPlace = try object.place(of: "calibration", in: ".bss")
+        let bitPlace = try object.place(of: "fallback_bit", in: ".bss")
+        let memory = Shared(books: books)
+        defer { books.set(place, to: 0) }
+        do {
+            try traffic { memory.books.set(place, to: $0) }
+        } catch {
+            log.info("the flag of a fallback is taken from the kernel's version: \(error)")
+            return nil
+        }
+        let count = books.value(at: countPlace, as: UInt32.self)
+        let found = Calibration(
+            fallen: books.value(at: flagsPlace, as: UInt64.self),
+            healthy: books.value(at: flagsPlace.lowerBound + 8..<flagsPlace.upperBound, as: UInt64.self))
+        guard count == 2, let bit = found.bit else {
+            log.info("the flag of a fallback is taken from the kernel's version: \(count) seen, \(found)")
+            return nil
+        }
+        log.debug("a fallback is bit \(bit) of the flags: \(found)")
+        books.set(bitPlace, to: UInt32(bit) + 1)
+        return found
+    }
+
+    /// The thread that makes the connections ends before anyone else writes.
+    private struct Shared: @unchecked Sendable {
+        let books: LossBooks
     }
 
     /// Tries until all that is chosen attaches.
@@ -105,7 +153,9 @@ public struct Tracer: ~Copyable {
                 let reports = choice.reports
                 for report in reports where report.status == .missing || report.status == .refused {
                     let text = "\(report.plan.hook.name): \(report.error); \(report.plan.withoutIt)"
-                    log.log(level: report.plan.ways.allSatisfy(\.attachment.isFunction) ? .info : .warning, "\(text)")
+                    let level: Logger.Level =
+                        report.plan.ways.allSatisfy(\.attachment.isFunction) ? .info : .warning
+                    log.log(level: level, "\(text)")
                 }
                 return (loaded, reports)
             } catch {

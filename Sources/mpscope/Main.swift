@@ -41,6 +41,6 @@ struct Mpscope: ParsableCommand {
         version: "mpscope \(version)",
         subcommands: [
             Trace.self, Status.self, Doctor.self, Demo.self, SchemaCommand.self, TableCommand.self,
-            ReasonsCommand.self, CountersCommand.self,
+            ReasonsCommand.self, CountersCommand.self, ProgramsCommand.self,
         ])
 }

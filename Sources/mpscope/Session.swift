@@ -94,6 +94,10 @@ final class Session {
         verification = options.verify ? Verification(options, only: namespaces) : nil
         var tracing = Tracer.Options(cgroupRoot: cgroups.path)
         tracing.backend = options.backend
+        tracing.calibrationTraffic = { begin in
+            try OwnConnections.makePair(
+                address: Calibration.address, threadName: Calibration.threadName, begin: begin)
+        }
         tracing.filters = options.filters(netns: wanted)
         tracing.steps = options.steps
         tracing.allTcp = options.allTcp

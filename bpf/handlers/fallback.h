@@ -66,7 +66,7 @@ static __always_inline int mps_on_try_fallback(struct mptcp_sock *msk, int numbe
 	__u64 key = (__u64)msk;
 
 	/* Already, or it may not. */
-	if (mps_has_fallen_back(BPF_CORE_READ(msk, flags)) || !BPF_CORE_READ(msk, allow_infinite_fallback))
+	if (mps_fell_back(BPF_CORE_READ(msk, flags)) || !BPF_CORE_READ(msk, allow_infinite_fallback))
 		return 0;
 	state = BPF_CORE_READ(msk, sk.icsk_inet.sk.__sk_common.skc_state);
 	if (state != TCP_CLOSE && state != TCP_SYN_SENT)

@@ -41,6 +41,8 @@ struct mps_cloned {
 	/* The MP_TCPRST reason of the RST that this CPU is about to send, and the packet it answers. */
 	__u32 refused_reason;
 	__u64 refused;
+	/* The msk whose verdict a function has just told: its change of state comes next. */
+	__u64 verdict;
 };
 
 struct mps_cloned cloned[MPS_MAX_CPUS] = {};

@@ -135,7 +135,7 @@ static __always_inline void mps_fill_msk(struct mps_event *e, struct mptcp_sock 
 	e->token = BPF_CORE_READ(msk, token);
 	if (BPF_CORE_READ(msk, csum_enabled))
 		e->flags |= MPS_F_CHECKSUM;
-	if (mps_has_fallen_back(BPF_CORE_READ(msk, flags)))
+	if (mps_fell_back(BPF_CORE_READ(msk, flags)))
 		e->flags |= MPS_F_FALLBACK;
 	if (BPF_CORE_READ(msk, fully_established))
 		e->flags |= MPS_F_FULL;
@@ -150,7 +150,13 @@ static __always_inline void mps_fill_retransmits(struct mps_event *e, struct soc
 
 static __always_inline _Bool mps_is_self(void)
 {
-	return config.self && config.self == (__u32)(bpf_get_current_pid_tgid() >> 32);
+	__u64 comm[2] = {}, ours[2] = {};
+
+	if (config.self && config.self == (__u32)(bpf_get_current_pid_tgid() >> 32))
+		return 1;
+	bpf_get_current_comm(comm, sizeof(comm));
+	__builtin_memcpy(ours, MPS_OWN_THREAD, sizeof(MPS_OWN_THREAD));
+	return comm[0] == ours[0] && comm[1] == ours[1];
 }
 
 #endif

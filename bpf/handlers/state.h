@@ -397,6 +397,7 @@ static __always_inline int mps_on_msk_state(struct sock *msk, int state)
 {
 	if (state != TCP_ESTABLISHED || BPF_CORE_READ(msk, __sk_common.skc_state) != TCP_SYN_SENT)
 		return 0;
+	mps_cloned_here()->verdict = (__u64)msk;
 	return mps_on_msk_established(msk, MPS_HOOK_MSK_STATE);
 }
 
@@ -404,6 +405,16 @@ static __always_inline int mps_on_msk_state(struct sock *msk, int state)
 static __always_inline int mps_on_clone_init(struct sock *msk)
 {
 	return msk ? mps_on_msk_accepted(msk, MPS_HOOK_CLONE_INIT) : 0;
+}
+
+/* A client's msk of the loader's own: what its flags are, with and without a fallback. */
+static __noinline int mps_calibrate(struct sock *msk)
+{
+	if (BPF_CORE_READ(msk, __sk_common.skc_net.net, ns.inum) != calibrating)
+		return 0;
+	calibration[calibrated & 1] = BPF_CORE_READ((struct mptcp_sock *)msk, flags);
+	calibrated++;
+	return 0;
 }
 
 /* Every change of state of every internet socket comes through here. */
@@ -418,12 +429,17 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 		return 0;
 	protocol = mps_protocol(sk);
 	if (protocol == IPPROTO_MPTCP) {
-		if (new == TCP_ESTABLISHED && old == TCP_SYN_SENT)
-			return mps_is_attached(MPS_HOOK_MSK_STATE) ? 0 :
-			       mps_on_msk_established(sk, MPS_HOOK_SET_STATE);
+		if (new == TCP_ESTABLISHED && old == TCP_SYN_SENT) {
+			if (calibrating)
+				mps_calibrate(sk);
+			/* Not told by its function, which may be inlined in places. */
+			if (mps_cloned_here()->verdict != (__u64)sk)
+				return mps_on_msk_established(sk, MPS_HOOK_SET_STATE);
+			mps_cloned_here()->verdict = 0;
+			return 0;
+		}
 		if (new == TCP_ESTABLISHED && old == TCP_LISTEN)
-			return !config.steps || mps_is_attached(MPS_HOOK_CLONE_INIT) ? 0 :
-			       mps_on_msk_accepted(sk, MPS_HOOK_SET_STATE);
+			return config.steps ? mps_on_msk_accepted(sk, MPS_HOOK_SET_STATE) : 0;
 		if (new == TCP_CLOSE && old != TCP_LISTEN)
 			return mps_on_msk_closed(sk, old);
 		if (new == TCP_SYN_SENT)
