@@ -61,7 +61,10 @@ extension Tracker {
             else { return nil }
             return index
         case .closed where observation.facts.contains(.msk):
-            return connections.msk(observation.msk) ?? connections.cookie(observation.cookie)
+            // Connections of one listener may share its cookie: the token comes first.
+            return connections.msk(observation.msk)
+                ?? connections.token(observation.netns, observation.token)
+                ?? sameToken(connections.cookie(observation.cookie), observation)
         case .reset where observation.socket == 0:
             return connections.halfOpen(observation)
         case .closed, .reset:

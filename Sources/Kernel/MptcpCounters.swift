@@ -12,12 +12,15 @@ public enum MptcpCounters {
     ///
     /// - Throws: `KernelError` when the namespace cannot be entered or the files not be read.
     public static func read(in namespace: NetworkNamespace) throws(KernelError) -> [String: UInt64] {
-        try namespace.inside { () throws(KernelError) in
-            // /proc/net would be the first thread's namespace.
-            var counters = parse(try SmallFile.text("/proc/thread-self/net/netstat"))
-            counters.merge(parse(try SmallFile.text("/proc/thread-self/net/snmp"))) { first, _ in first }
-            return counters
-        }
+        try namespace.inside { () throws(KernelError) in try readHere() }
+    }
+
+    /// The same of the calling thread's namespace.
+    static func readHere() throws(KernelError) -> [String: UInt64] {
+        // /proc/net would be the first thread's namespace.
+        var counters = parse(try SmallFile.text("/proc/thread-self/net/netstat"))
+        counters.merge(parse(try SmallFile.text("/proc/thread-self/net/snmp"))) { first, _ in first }
+        return counters
     }
 
     /// Lines come in pairs: `GROUP: NAME NAME…`, then `GROUP: VALUE VALUE…`.

@@ -44,6 +44,17 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
         }
         return UInt64(status.st_ino)
     }
+
+    /// When the inode of what is open was made or last changed, in ns since 1970.
+    ///
+    /// - Throws: `KernelError` with the code of fstat(2).
+    public func changeTime(of subject: String) throws(KernelError) -> Int64 {
+        var status = stat()
+        guard fstat(descriptor.rawValue, &status) == 0 else {
+            throw .last("read the age of", subject)
+        }
+        return Int64(status.st_ctim.tv_sec) * 1_000_000_000 + Int64(status.st_ctim.tv_nsec)
+    }
 }
 
 /// Reading the small files of /proc and /sys.

@@ -73,9 +73,19 @@ public struct SocketTables: ~Copyable {
             case .complete(let sockets): found += sockets
             }
         }
-        // A socket that moves in its table while that is read can be met twice.
-        var seen: Set<UInt64> = []
-        return found.filter { $0.cookie == 0 || seen.insert($0.cookie).inserted }
+        // A socket that moves in its table while that is read can be met twice. Its cookie alone does
+        // not tell: an MPTCP listener's goes on to every connection that it takes.
+        var seen: Set<Identity> = []
+        return found.filter {
+            $0.cookie == 0
+                || seen.insert(Identity(cookie: $0.cookie, local: $0.local, remote: $0.remote)).inserted
+        }
+    }
+
+    private struct Identity: Hashable {
+        var cookie: UInt64
+        var local: Endpoint
+        var remote: Endpoint
     }
 
     private enum Answer: Equatable {

@@ -96,19 +96,6 @@ public struct Latency: Sendable, Hashable {
     }
 }
 
-/// What was seen, held against the kernel's own counters and socket tables: numbers of comparisons.
-public struct VerifyResult: Sendable, Hashable {
-    public var checked: UInt64
-    public var equal: UInt64
-    public var differences: UInt64
-
-    public init(checked: UInt64, equal: UInt64, differences: UInt64) {
-        self.checked = checked
-        self.equal = equal
-        self.differences = differences
-    }
-}
-
 /// Last line of a file. Counts of 0 are left out of the lists.
 public struct SummaryRecord: Sendable {
     /// ns, CLOCK_MONOTONIC.

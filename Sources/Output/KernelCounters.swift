@@ -97,6 +97,10 @@ extension KernelCounter {
             of the server, but have their records. `RmAddr` counts packets on some kernels and addresses
             on others; there is a record for each id.
 
+            `MPCapableSYNTX` also counts a connect() that fails before its SYN (no route), of which there
+            is no record; `MPCapableACKRX` counts when the connection is accepted. `mpscope trace --verify`
+            compares at the end and allows for both: [records.md](records.md#verify).
+
             """
         return text
     }

@@ -81,12 +81,7 @@ public struct RecordWriter: ~Copyable {
             line.member(",\"max\":", latency.max)
             line.append("}")
         }
-        if let verify = summary.verify {
-            line.member(",\"verify\":{\"checked\":", verify.checked)
-            line.member(",\"equal\":", verify.equal)
-            line.member(",\"differences\":", verify.differences)
-            line.append("}")
-        }
+        if let verify = summary.verify { Self.write(verify, to: &line) }
         line.append("}\n")
     }
 

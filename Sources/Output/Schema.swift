@@ -316,9 +316,46 @@ public enum Schema {
                       "additionalProperties": false,
                       "required": ["checked", "equal", "differences"],
                       "properties": {
-                        \(refs(["checked": "count", "equal": "count", "differences": "count"]))
+                        \(refs(["checked": "count", "equal": "count", "within_bounds": "id", "lost": "id"])),
+                        "skipped": {
+                          "type": "object",
+                          "propertyNames": \(list(VerifySkip.self)),
+                          "additionalProperties": {"$ref": "#/$defs/id"},
+                          "minProperties": 1
+                        },
+                        "differences": {
+                          "type": "array",
+                          "maxItems": \(VerifyResult.limit),
+                          "items": {"anyOf": [\(counterDifference), \(connectionDifference)]}
+                        }
                       }
                     }
             """),
     ]
+
+    private static let counterDifference = """
+        {
+                            "type": "object",
+                            "additionalProperties": false,
+                            "required": ["netns", "counter", "kernel", "seen", "unexplained"],
+                            "properties": {
+                              \(refs(["netns": "netns", "counter": "kernel_reason", "kernel": "count", "unexplained": "id"])),
+                              "seen": {"type": "integer"}
+                            }
+                          }
+        """
+
+    private static let connectionDifference = """
+        {
+                            "type": "object",
+                            "additionalProperties": false,
+                            "required": ["netns", "field", "kernel", "seen"],
+                            "properties": {
+                              \(refs(["netns": "netns", "conn": "id", "token": "token", "local": "endpoint", "remote": "endpoint"])),
+                              "field": {"enum": ["state"]},
+                              "kernel": {"enum": ["mptcp", "fallback", "none"]},
+                              "seen": {"enum": ["mptcp", "fallback", "none"]}
+                            }
+                          }
+        """
 }

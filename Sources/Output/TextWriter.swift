@@ -151,17 +151,7 @@ public struct TextWriter: ~Copyable {
             cell.append(span: latency.max &* 1000)
             paragraph(indent: 12, inItems: true, to: &text)
         }
-        if let verify = summary.verify {
-            cell.clear()
-            cell.append("verify      ")
-            cell.append(decimal: verify.checked)
-            cell.append(" checked  ")
-            cell.append(decimal: verify.equal)
-            cell.append(" equal  ")
-            cell.append(decimal: verify.differences)
-            cell.append(verify.differences == 1 ? " difference" : " differences")
-            paragraph(verify.differences == 0 ? .plain : .red, indent: 12, inItems: true, to: &text)
-        }
+        if let verify = summary.verify { write(verify, to: &text) }
         cell.clear()
         cell.append("lost        ")
         cell.append(decimal: summary.lostTotal)

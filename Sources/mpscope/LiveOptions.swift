@@ -142,7 +142,14 @@ struct LiveOptions: ParsableArguments {
     @Flag(help: "Handshakes that have nothing to do with MPTCP as well.")
     var allTcp = false
 
+    @Flag(
+        help: "At the end, hold what was seen against the kernel's own counters and socket tables.")
+    var verify = false
+
     mutating func validate() throws {
+        if failOn?.words.contains(.difference) ?? false, !verify {
+            throw ValidationError("--fail-on difference needs --verify, which looks for differences.")
+        }
         if ipv4, ipv6 { throw ValidationError("-4 and -6 exclude each other; leave both out for both.") }
         if let duration, !(duration > 0 && duration < 1e9) {
             throw ValidationError("--duration must be a positive number of seconds.")

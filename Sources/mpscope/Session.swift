@@ -32,6 +32,9 @@ final class Session {
     private var tracker: Tracker
     private var selection: Selection
     private var outputs: Outputs
+    /// nil: not asked for.
+    private let verification: Verification?
+    private var verified: VerifyResult?
     private var passed: ContiguousArray<Record> = []
     /// Handshakes and joins that may still be written (`--count`).
     private var remaining: UInt64
@@ -88,6 +91,7 @@ final class Session {
         }
 
         nameListeners(of: namespaces ?? (try? NetworkNamespaces.all()) ?? [])
+        verification = options.verify ? Verification(options, only: namespaces) : nil
         var tracing = Tracer.Options(cgroupRoot: cgroups.path)
         tracing.backend = options.backend
         tracing.calibrationTraffic = { begin in
@@ -149,6 +153,7 @@ final class Session {
 
     /// The first line, the snapshot, and what happened meanwhile.
     func begin() throws {
+        verification?.began()
         var born: [Observation] = []
         // Attached already: a namespace made after this is seen from its beginning.
         let found: [NetworkNamespace]
@@ -158,6 +163,7 @@ final class Session {
             throw Failure("\(error)", .unavailable)
         }
         let opening = takeSnapshot(of: found)
+        verification?.note(opening.snapshot)
         _ = try consume(atMost: tracer.bufferCapacity) { born.append($0) }
         for problem in opening.problems { log.warning("\(problem)") }
         try outputs.begin(meta())
@@ -234,6 +240,10 @@ final class Session {
 
     /// Stops the programs, drains, and writes the last line.
     func end() throws {
+        if let verification {
+            try pump()
+            try verification.ends(tracker.openConnections()) { try drain() }
+        }
         tracer.stop()
         // A program may still be running on another CPU: its event comes, or is counted.
         var totals = tracer.totals
@@ -243,11 +253,14 @@ final class Session {
             if totals.events == totals.delivered + totals.lost { break }
             usleep(1000)
         }
+        verification?.ended(tracker.openConnections())
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
         while !tracker.finish(at: now, atMost: Self.piece) { try deliver() }
         try deliver()
-        var summary = outputs.tally.summary(time: now, events: totals.events, delivered: totals.delivered)
+        verified = verification?.result(lost: outputs.tally.lostTotal)
+        var summary = outputs.tally.summary(
+            time: now, events: totals.events, delivered: totals.delivered, verify: verified)
         summary.lostTotal = totals.lost
         try outputs.end(summary)
     }
@@ -281,6 +294,8 @@ final class Session {
 
     /// Hands what the tracker found to the outputs.
     private func deliver() throws(OutputError) {
+        // Whatever of it is written.
+        verification?.take(tracker.records)
         if !selection.isActive {
             for record in tracker.records { try write(record) }
             tracker.records.removeAll(keepingCapacity: true)
@@ -310,6 +325,7 @@ final class Session {
         if wanted.contains(.fallback), outputs.tally.sawFallback { return .seen }
         if wanted.contains(.anomaly), outputs.tally.sawAnomaly { return .seen }
         if wanted.contains(.lost), outputs.tally.sawLost { return .seen }
+        if wanted.contains(.difference), verified?.differing ?? 0 > 0 { return .seen }
         return nil
     }
 

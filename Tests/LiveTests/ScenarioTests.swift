@@ -24,8 +24,8 @@ extension Live {
             if scenario.obstacle(on: kernel) != nil { return true }
             let stage = try Stage(executable: try Program.path())
             // Four traces of the same run.
-            var everything = try Tracing()
-            var steps = try Tracing(["--steps"])
+            var everything = try Tracing(["--verify"])
+            var steps = try Tracing(["--steps", "--verify"])
             var clientAlone = try Tracing(["--netns", stage.client.namespace.name])
             var serverAlone = try Tracing(["--netns", stage.server.namespace.name])
             try everything.awaitReady()
@@ -61,6 +61,15 @@ extension Live {
             #expect(whole.normalised(.client) == client.normalised(.client))
             #expect(whole.normalised(.server) == stepped.normalised(.server))
             #expect(whole.normalised(.server) == server.normalised(.server))
+
+            // The kernel's books say the same, of every namespace there is.
+            for file in [files.0, files.1] {
+                let verified = try Verified(file)
+                #expect(verified.differences == [])
+                #expect(verified.equal == verified.checked)
+                let counters = try Verified.counters(steps: file.of("step") != [], in: stage.client.namespace)
+                #expect(verified.checked >= 2 * counters)
+            }
 
             #expect(whole.file.of("step") == [])
             #expect(stepped.counterDifferences(on: kernel) == [])

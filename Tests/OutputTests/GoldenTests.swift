@@ -31,6 +31,11 @@ import Testing
         try expectGolden(Samples.text(GoldenTests.hostileHandshakes, width: 100), "hostile.txt")
     }
 
+    @Test(arguments: [100, 40])
+    func verify(width: Int) throws {
+        try expectGolden(Samples.text([], width: width, verify: Samples.verified), "verify-\(width).txt")
+    }
+
     static let hostileHandshakes: [Record] = Samples.hostile.enumerated().map { place, name in
         var record = Samples.success
         record.conn = UInt64(place + 1)

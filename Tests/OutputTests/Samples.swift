@@ -295,6 +295,34 @@ enum Samples {
         [],
     ]
 
+    /// A comparison of every kind.
+    static var verified: VerifyResult {
+        var verify = VerifyResult()
+        for place in 0..<40 { verify.noteEqual(exactly: place > 0) }
+        verify.note(
+            .counter(
+                CounterDifference(
+                    netns: 4_026_531_840, counter: "MPCapableSYNTX", kernel: 12, seen: 9, unexplained: 2)))
+        verify.note(
+            .counter(
+                CounterDifference(
+                    netns: 4_026_532_462, name: "we\u{1b}b", counter: "MPJoinSynAckRx", kernel: 0, seen: -1,
+                    unexplained: 1)))
+        verify.note(
+            .connection(
+                ConnectionDifference(
+                    netns: 4_026_532_462, name: "web", conn: 7, token: 0x8c99_96cb, local: v4Local,
+                    remote: v4Remote, kernel: .fallback, seen: .mptcp)))
+        verify.note(
+            .connection(
+                ConnectionDifference(
+                    netns: 4_026_532_462, conn: 0, token: 0x2f, local: v6Local, remote: v6Remote,
+                    kernel: .mptcp, seen: nil)))
+        for (number, what) in VerifySkip.allCases.enumerated() { verify.skip(what, UInt64(number + 1)) }
+        verify.lost = 12
+        return verify
+    }
+
     /// JSON Lines of `records`, between a meta record and a summary.
     static func json(_ records: [Record]) -> [UInt8] {
         var writer = RecordWriter(realtimeOffset: offset, names: names)
@@ -307,12 +335,15 @@ enum Samples {
         }
         let summary = tally.summary(
             time: time(7_000_000), events: 1234, delivered: 1222,
-            verify: VerifyResult(checked: 9, equal: 8, differences: 1))
+            verify: verified)
         writer.write(summary, to: &lines)
         return lines.bytes()
     }
 
-    static func text(_ records: [Record], width: Int, colour: Bool = false, steps: Bool = false) -> [UInt8] {
+    static func text(
+        _ records: [Record], width: Int, colour: Bool = false, steps: Bool = false,
+        verify: VerifyResult? = nil
+    ) -> [UInt8] {
         var writer = TextWriter(
             width: width, colour: colour, steps: steps, realtimeOffset: offset, utcOffset: 3600,
             names: names)
@@ -323,7 +354,9 @@ enum Samples {
             tally.take(record)
             writer.write(record, to: &text)
         }
-        writer.write(tally.summary(time: time(7_000_000), events: 1234, delivered: 1222), to: &text)
+        let summary = tally.summary(
+            time: time(7_000_000), events: 1234, delivered: 1222, verify: verify)
+        writer.write(summary, to: &text)
         return text.bytes()
     }
 }

@@ -151,8 +151,15 @@ private let validator = """
 
     @Test func refuses() throws {
         let joined = #""type":"join","conn":1,"seq":1,"subflow":1,"side":"client","outcome":"joined","#
+        let summary =
+            #""type":"summary","seq":1,"events":0,"delivered":0,"lost_total":0,"handshakes":{},"joins":{},"#
+            + #""reasons":{},"anomalies":{},"verify":{"checked":1,"equal":0,"differences":"#
         let bad = [
             #""type":"close","seq":1,"#,  // no conn
+            summary + "1},",
+            summary + #"[{"netns":1,"counter":"X","kernel":1,"seen":0}]},"#,
+            summary + #"[{"netns":1,"field":"state","kernel":"plain","seen":"mptcp"}]},"#,
+            summary + #"[],"skipped":{"others":1}},"#,
             #""type":"close","conn":0,"seq":1,"#,
             #""type":"close","conn":1,"seq":0,"#,
             #""type":"close","conn":1,"seq":1,"more":1,"#,
