@@ -214,8 +214,8 @@ extension Scenario {
         ],
         expected: mptcp(
             client: ["MPFastcloseTx": 1, "MPRstTx": 1], server: ["MPFastcloseRx": 1, "MPRstRx": 1]),
-        // A close like any other: Linux 6.18 in its first months.
-        alternatives: [mptcp()])
+        // Resets without MP_FASTCLOSE: Linux 6.18 in its first months.
+        alternatives: [mptcp(client: ["MPRstTx": 1], server: ["MPRstRx": 1])])
 
     private static let listenerClosedInHandshake = Scenario(
         name: "listener-closed-in-handshake",

@@ -9,6 +9,7 @@ import re
 import subprocess
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -21,8 +22,9 @@ BACKENDS = ["fentry", "kprobe", "tracepoint"]
 MOST_INSTRUCTIONS = 100_000
 # Scenarios at once in a guest: most of them wait most of the time.
 LANES = 4
-# Seconds that a guest may run, and be silent.
-LONGEST = 330
+# Seconds that the whole matrix may take, one guest, and a guest's silence.
+WHOLE = 700
+LONGEST = 480
 SILENCE = 120
 WIDTH = 300
 
@@ -59,7 +61,7 @@ def known(guest_program):
     return shown.stdout.split()
 
 
-def play(kernel, options, accel, names, backends):
+def play(kernel, options, accel, names, backends, seconds):
     """Boots a kernel once, and has everything run in it."""
     word = boot.nonce()
     job = f"""
@@ -100,7 +102,7 @@ echo "{word}\tend-of-dmesg"
     with tempfile.TemporaryDirectory(prefix="mpscope-vm-") as folder:
         machine = boot.Machine(kernel, archive, folder, accel, word)
         try:
-            ended = machine.run(hear, options.seconds or LONGEST, SILENCE)
+            ended = machine.run(hear, seconds, SILENCE)
         finally:
             machine.end()
         guest.seconds = ended.seconds
@@ -143,9 +145,11 @@ def run(kernels, options, accel):
     names = options.scenario or names
     backends = options.backend or BACKENDS
     lock = threading.Lock()
+    end = time.monotonic() + WHOLE
 
     def one(kernel):
-        guest = play(kernel, options, accel, names, backends)
+        seconds = options.seconds or min(LONGEST, max(1, int(end - time.monotonic())))
+        guest = play(kernel, options, accel, names, backends, seconds)
         with lock:
             print(f"{guest.name}: {guest.seconds:.0f} s under {accel}"
                   + (f", {guest.trouble}" if guest.trouble else ""), flush=True)
@@ -154,7 +158,9 @@ def run(kernels, options, accel):
         return guest
 
     with ThreadPoolExecutor(options.at_once) as pool:
-        guests = list(pool.map(one, kernels))
+        # The newest take longest, and begin.
+        begun = [pool.submit(one, kernel) for kernel in reversed(kernels)]
+        guests = [future.result() for future in reversed(begun)]
     print()
     counts = {"pass": 0, "fail": 0, "cannot": 0}
 
