@@ -26,9 +26,23 @@ extension DoctorReport {
         line.member(",\"cgroup2\":", cgroup2)
         line.append(",\"sock_diag\":{")
         line.members(("\"tcp\":", listsTCP), ("\"mptcp\":", listsMPTCP))
-        line.append("},\"unused\":{")
-        line.members(("\"fentry\":", hasFentry), ("\"kprobe\":", hasKprobes))
-        line.append("},\"namespaces\":[")
+        line.append("},\"ways\":{")
+        var isFirstWay = true
+        for (name, way) in [("fentry", fentry), ("kprobe", kprobe)] {
+            guard let way else { continue }
+            line.append(isFirstWay ? "\"" : ",\"")
+            isFirstWay = false
+            line.append(json: name)
+            line.append(way.works ? "\":{\"works\":true" : "\":{\"works\":false")
+            line.member(",\"error\":", way.error)
+            line.append("}")
+        }
+        line.append("}")
+        if let fallbackBit {
+            line.append(",\"fallback_bit\":")
+            line.append(decimal: UInt64(fallbackBit))
+        }
+        line.append(",\"namespaces\":[")
         for (place, namespace) in namespaces.enumerated() {
             line.append(place == 0 ? "{\"netns\":" : ",{\"netns\":")
             line.append(decimal: namespace.inode)

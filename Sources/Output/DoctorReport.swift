@@ -19,6 +19,18 @@ public struct DoctorReport: Sendable {
         }
     }
 
+    /// A way to hook functions.
+    public struct Way: Sendable {
+        public var works: Bool
+        /// Why not.
+        public var error: String?
+
+        public init(works: Bool, error: String? = nil) {
+            self.works = works
+            self.error = error
+        }
+    }
+
     public struct Namespace: Sendable {
         public var inode: UInt32
         public var name: String?
@@ -37,16 +49,18 @@ public struct DoctorReport: Sendable {
         public var attach: HookStatus.Attach?
         /// nil: it was not tried.
         public var status: HookStatus.Status?
-        /// Why it is not attached.
+        /// Why it is not attached, or why no better way was taken.
         public var error: String?
         /// What is known through it.
         public var tells: String
-        /// What is not known when it is missing.
+        /// What is not known when it is missing, or what stands in for it.
         public var withoutIt: String
+        /// A function of the kernel: without it less is known, but no outcome is missing.
+        public var isFunction: Bool
 
         public init(
             name: String, attach: HookStatus.Attach?, status: HookStatus.Status? = nil,
-            error: String? = nil, tells: String, withoutIt: String
+            error: String? = nil, tells: String, withoutIt: String, isFunction: Bool = false
         ) {
             self.name = name
             self.attach = attach
@@ -54,6 +68,7 @@ public struct DoctorReport: Sendable {
             self.error = error
             self.tells = tells
             self.withoutIt = withoutIt
+            self.isFunction = isFunction
         }
     }
 
@@ -86,9 +101,11 @@ public struct DoctorReport: Sendable {
     /// The kernel lists the sockets of TCP, of MPTCP.
     public var listsTCP: Bool?
     public var listsMPTCP: Bool?
-    /// What this version has no use for yet: functions can be traced by fentry, by kprobes.
-    public var hasFentry: Bool?
-    public var hasKprobes: Bool?
+    /// Whether functions can be hooked, by fentry and by kprobes; nil: not tried.
+    public var fentry: Way?
+    public var kprobe: Way?
+    /// The bit of an MPTCP socket's flags that tells a fallback, found by trying; nil: not found.
+    public var fallbackBit: Int?
     public var namespaces: [Namespace] = []
     public var hooks: [Hook] = []
     public var verdict: Verdict

@@ -59,9 +59,24 @@ public struct DoctorText: ~Copyable {
         cgroup(report, to: &text)
         table("sock_diag of TCP", report.listsTCP, module: "tcp_diag", to: &text)
         table("sock_diag of MPTCP", report.listsMPTCP, module: "mptcp_diag", to: &text)
-        for hook in report.hooks { write(hook, to: &text) }
-        unused("fentry", report.hasFentry, to: &text)
-        unused("kprobes", report.hasKprobes, to: &text)
+        way(
+            "fentry", report.fentry,
+            advice: report.kprobe?.works == true
+                ? "kprobes stand in"
+                : "boot without lockdown, with a kernel built with CONFIG_FUNCTION_TRACER=y and CONFIG_BPF_JIT=y",
+            to: &text)
+        way(
+            "kprobes", report.kprobe,
+            advice: report.fentry?.works == true
+                ? "only needed where fentry can't be used"
+                : "boot without lockdown, with a kernel built with CONFIG_KPROBE_EVENTS=y", to: &text)
+        if let bit = report.fallbackBit {
+            say(.good, "fallback flag", "bit \(bit) of an MPTCP socket's flags, found by trying", to: &text)
+        } else {
+            say(.note, "fallback flag", "not tried; taken from the kernel's version", to: &text)
+        }
+        let noFunctions = report.fentry?.works == false && report.kprobe?.works == false
+        for hook in report.hooks { write(hook, noFunctions, to: &text) }
         text.append("\n")
         verdict(report.verdict, to: &text)
     }
@@ -164,10 +179,17 @@ public struct DoctorText: ~Copyable {
         }
     }
 
-    private mutating func write(_ hook: DoctorReport.Hook, to text: inout ByteBuffer) {
+    private mutating func write(
+        _ hook: DoctorReport.Hook, _ noFunctions: Bool, to text: inout ByteBuffer
+    ) {
         let place = (hook.attach?.rawValue).map { "\($0): " } ?? ""
         switch hook.status {
-        case .attached?: say(.good, hook.name, place + hook.tells, to: &text)
+        case .attached?:
+            say(.good, hook.name, place + hook.tells, advice: hook.error.map { "not by \($0)" }, to: &text)
+        case .missing? where hook.isFunction, .refused? where hook.isFunction:
+            // Why, if it is the same for all of them, stands above.
+            let why = noFunctions ? "not hooked" : hook.error ?? "no reason given"
+            say(.note, hook.name, why, advice: hook.withoutIt, to: &text)
         case .missing?, .refused?:
             say(
                 hook.status == .missing ? .missing : .problem, hook.name,
@@ -178,14 +200,14 @@ public struct DoctorText: ~Copyable {
         }
     }
 
-    private mutating func unused(_ subject: String, _ isThere: Bool?, to text: inout ByteBuffer) {
-        let state =
-            switch isThere {
-            case true?: "available on this kernel"
-            case false?: "not available on this kernel"
-            case nil: "not told"
-            }
-        say(.note, subject, "\(state) (not used by this version)", to: &text)
+    private mutating func way(
+        _ subject: String, _ way: DoctorReport.Way?, advice: String, to text: inout ByteBuffer
+    ) {
+        switch way {
+        case nil: say(.note, subject, "not tried", to: &text)
+        case let way? where way.works: say(.good, subject, "the kernel's functions can be hooked", to: &text)
+        case let way?: say(.note, subject, way.error ?? "no reason given", advice: advice, to: &text)
+        }
     }
 
     private mutating func verdict(_ verdict: DoctorReport.Verdict, to text: inout ByteBuffer) {

@@ -32,8 +32,8 @@ public struct Tracer: ~Copyable {
         public var bufferSize = 8 << 20
         /// Which ways of attaching functions may be used.
         public var backend = Backend.auto
-        /// Where the root of cgroup v2 is mounted.
-        public var cgroupRoot: String
+        /// Where the root of cgroup v2 is mounted; nil: nowhere.
+        public var cgroupRoot: String?
         /// A file with the kernel's BTF; nil: where the kernel keeps it.
         public var btf: String?
         /// Makes an MPTCP connection that falls back and then one that does not, from and to
@@ -42,7 +42,7 @@ public struct Tracer: ~Copyable {
         public var calibrationTraffic:
             (@Sendable (_ begin: @escaping @Sendable (UInt32) -> Void) throws -> Void)?
 
-        public init(cgroupRoot: String) { self.cgroupRoot = cgroupRoot }
+        public init(cgroupRoot: String?) { self.cgroupRoot = cgroupRoot }
     }
 
     private let loaded: LoadedPrograms
@@ -275,7 +275,12 @@ private final class CgroupRoot {
     /// Why it can't be opened; nil: it is.
     let problem: String?
 
-    init(_ path: String) {
+    init(_ path: String?) {
+        guard let path else {
+            descriptor = -1
+            problem = "cgroup v2 is mounted nowhere; mount it with: mount -t cgroup2 none /sys/fs/cgroup"
+            return
+        }
         descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         problem =
             descriptor >= 0

@@ -6,13 +6,14 @@ import Output
 
 /// Paths and units of cgroups, by id.
 final class CgroupLookup {
-    private let mount: CgroupMount
+    private let mount: CgroupMount?
     private var names: CgroupNames?
     private var known: [UInt64: CgroupName?] = [:]
 
-    init(_ mount: CgroupMount) {
+    /// - Parameter mount: nil: cgroup v2 is mounted nowhere, and no cgroup has a name.
+    init(_ mount: CgroupMount?) {
         self.mount = mount
-        names = try? CgroupNames()
+        names = mount == nil ? nil : try? CgroupNames()
     }
 
     func name(of id: UInt64) -> CgroupName? {
@@ -28,6 +29,7 @@ final class CgroupLookup {
 
     /// Whether an id is that cgroup or one below it; nil: there is no such cgroup.
     func filter(under path: String) -> ((UInt64) -> Bool)? {
+        guard let mount else { return nil }
         var wanted = path
         if wanted.hasPrefix(mount.path) { wanted.removeFirst(mount.path.utf8.count) }
         while wanted.count > 1, wanted.hasSuffix("/") { wanted.removeLast() }

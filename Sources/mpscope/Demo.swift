@@ -56,7 +56,7 @@ struct Demo: ParsableCommand {
         let options = try LiveOptions.parse(arguments)
 
         // Before anything is made: what can't be traced needs no namespaces.
-        _ = try Requirements.check(Machine.read())
+        try Requirements.check(Machine.read())
         let signals = try Signals()
         let worker: StageWorker
         let ends: StageWorker.Ends

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BPF
 import Glibc
 import Handshake
 import Kernel
@@ -26,8 +27,8 @@ struct DoctorExamination {
             verdict: DoctorReport.Verdict(canTrace: true, reason: ""))
         report.btf = machine.hasBTF ? Machine.btfPath : nil
         report.lockdown = machine.lockdown
-        report.hasFentry = Self.hasFentry(machine)
-        report.hasKprobes = Self.hasKprobes()
+        report.fentry = Self.way(Trial.fentry(on: "tcp_connect"))
+        report.kprobe = Self.way(Trial.kprobe(on: "tcp_connect"))
         report.capabilities = Self.uses.map { capability, use in
             DoctorReport.Capability(
                 name: capability.name, isHeld: machine.has(capability),
@@ -40,13 +41,11 @@ struct DoctorExamination {
         lookAtNamespaces()
         report.hooks = HookTable.all.map { Self.hook($0) }
         do throws(Obstacle) {
-            let reports = try Self.attach(try Self.require(machine), machine)
-            report.hooks = reports.map { Self.hook($0.plan, $0) }
-            let lacking = reports.count { $0.status != .attached && $0.status != .notNeeded }
-            report.verdict.reason =
-                lacking == 0
-                ? "every hook attaches"
-                : "\(lacking) of \(reports.count) hooks can't be attached, and what they tell is missing"
+            try Self.require(machine)
+            let trial = try Self.attach(report.cgroup2, machine)
+            report.hooks = trial.reports.map { Self.hook($0.plan, $0) }
+            report.fallbackBit = trial.bit
+            report.verdict.reason = Self.reason(trial.reports)
         } catch {
             status = error.status
             let lines = error.text.split(separator: "\n", maxSplits: 1)
@@ -95,47 +94,34 @@ struct DoctorExamination {
     // MARK: what a trace needs
 
     /// The kernel first, then the privileges: who lacks only those can get them.
-    private static func require(_ machine: Machine) throws(Obstacle) -> CgroupMount {
+    private static func require(_ machine: Machine) throws(Obstacle) {
         var capable = machine
         capable.effective = .max
         for one in [capable, machine] {
             do {
-                let mount = try Requirements.check(one)
-                if one == machine { return mount }
+                try Requirements.check(one)
             } catch let failure as Failure {
                 throw Obstacle(text: failure.message, status: failure.status)
             } catch {
                 throw Obstacle(text: "\(error)", status: .unavailable)
             }
         }
-        throw Obstacle(text: "the machine was not looked at", status: .unavailable)
     }
 
     /// Attaches every hook; they are detached again before this returns.
     private static func attach(
-        _ mount: CgroupMount, _ machine: Machine
-    ) throws(Obstacle) -> [HookReport] {
-        var options = Tracer.Options(cgroupRoot: mount.path)
+        _ cgroupRoot: String?, _ machine: Machine
+    ) throws(Obstacle) -> (reports: [HookReport], bit: Int?) {
+        var options = Tracer.Options(cgroupRoot: cgroupRoot)
         options.steps = true
+        options.calibrationTraffic = Session.calibrationTraffic
         // No namespace has this number: the programs run but tell nothing.
         options.filters.netns = 1
         // What is refused is in the report.
         let log = Logger(label: "mpscope", factory: { _ in SwiftLogNoOpLogHandler() })
-        let refusal: TracerError
         do throws(TracerError) {
-            return try Tracer(options, log: log).reports
-        } catch {
-            refusal = error
-        }
-        // A program that only --steps needs must not be what all others fail for.
-        options.steps = false
-        do throws(TracerError) {
-            let basic = try Tracer(options, log: log).reports
-            return basic.map { report in
-                guard report.status == .notNeeded else { return report }
-                return HookReport(
-                    plan: report.plan, way: report.way, status: .refused, error: firstLine("\(refusal)"))
-            }
+            let tracer = try Tracer(options, log: log)
+            return (tracer.reports, tracer.calibration?.bit)
         } catch {
             switch error {
             case .notPossible(let text):
@@ -153,6 +139,24 @@ struct DoctorExamination {
         }
     }
 
+    private static func reason(_ reports: [HookReport]) -> String {
+        let lacking = reports.filter { $0.status != .attached && $0.status != .notNeeded }
+        let functions = reports.filter { $0.plan.ways.allSatisfy(\.attachment.isFunction) }
+        let unhooked = functions.filter { $0.status != .attached && $0.status != .notNeeded }
+        let others = lacking.count - unhooked.count
+        if lacking.isEmpty { return "every hook attaches" }
+        if others > 0 {
+            return "\(lacking.count) of \(reports.count) hooks can't be attached, and what they tell is missing"
+        }
+        return unhooked.count == functions.count
+            ? "by tracepoints and cgroup programs; none of its functions can be hooked"
+            : "\(unhooked.count) of \(functions.count) functions can't be hooked, and others stand in for them"
+    }
+
+    private static func way(_ obstacle: BPFError?) -> DoctorReport.Way {
+        DoctorReport.Way(works: obstacle == nil, error: obstacle.map { "\($0.reason)" })
+    }
+
     private static func firstLine(_ text: String) -> String {
         text.split(separator: "\n", maxSplits: 1).first.map(String.init) ?? text
     }
@@ -165,26 +169,6 @@ struct DoctorExamination {
             },
             status: report.flatMap { HookStatus.Status(rawValue: $0.status.rawValue) },
             error: report.flatMap { $0.error.isEmpty ? nil : $0.error }, tells: plan.tells,
-            withoutIt: plan.withoutIt)
-    }
-
-    // MARK: what this version does not use
-
-    /// fentry takes the kernel's types, and functions that ftrace can trace; nil: tracefs is not
-    /// there to be asked, or may not be.
-    private static func hasFentry(_ machine: Machine) -> Bool? {
-        if !machine.hasBTF { return false }
-        for root in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-        where access("\(root)/trace", F_OK) == 0 {
-            return access("\(root)/available_filter_functions", F_OK) == 0
-        }
-        return nil
-    }
-
-    /// A kernel with kprobes offers them to perf; nil: sysfs is not there to be asked.
-    private static func hasKprobes() -> Bool? {
-        let sources = "/sys/bus/event_source/devices"
-        if access(sources, F_OK) != 0 { return nil }
-        return access("\(sources)/kprobe", F_OK) == 0
+            withoutIt: plan.withoutIt, isFunction: plan.ways.allSatisfy(\.attachment.isFunction))
     }
 }

@@ -128,8 +128,11 @@ struct LiveOptions: ParsableArguments {
             "Exit status 1 if one was seen: fallback, anomaly, lost, difference.", valueName: "list"))
     var failOn: Words<FailOn>?
 
-    @Option(help: "How to attach: auto or tracepoint.")
+    @Option(help: "How to attach: auto (the best that works), fentry, kprobe or tracepoint.")
     var backend = Backend.auto
+
+    @Option(help: ArgumentHelp("BTF of this kernel, if it carries none.", valueName: "path"))
+    var btf: String?
 
     @Option(help: ArgumentHelp("Size of the event buffer.", valueName: "bytes"))
     var bufferSize = 8 << 20

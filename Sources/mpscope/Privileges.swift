@@ -8,7 +8,8 @@ enum Requirements {
     /// The capabilities without which no program can be loaded and attached.
     static let capabilities: [Capability] = [.bpf, .perfmon, .netAdmin, .sysAdmin]
 
-    static func check(_ machine: Machine) throws -> CgroupMount {
+    /// - Parameter hasTypes: a file with the kernel's types was given.
+    static func check(_ machine: Machine, hasTypes: Bool = false) throws {
         // CAP_SYS_ADMIN stands for the younger two as well, and before 5.8 there was no other.
         let implied: [Capability] = machine.has(.sysAdmin) == true ? [.bpf, .perfmon] : []
         let missing = capabilities.filter { machine.has($0) == false && !implied.contains($0) }
@@ -35,15 +36,11 @@ enum Requirements {
                 "this kernel has no MPTCP: there is no net.mptcp.enabled; "
                     + "it takes Linux 5.6 or later built with CONFIG_MPTCP=y", .unavailable)
         }
-        if !machine.hasBTF {
+        if !machine.hasBTF, !hasTypes {
             throw Failure(
                 "this kernel carries no BTF (\(Machine.btfPath) is missing), by which the programs find "
-                    + "its structures; it takes a kernel built with CONFIG_DEBUG_INFO_BTF=y", .unavailable)
-        }
-        do {
-            return try CgroupMount.find()
-        } catch {
-            throw Failure("\(error)", .unavailable)
+                    + "its structures; it takes a kernel built with CONFIG_DEBUG_INFO_BTF=y, or --btf with a file that "
+                    + "has them", .unavailable)
         }
     }
 }

@@ -51,7 +51,9 @@ final class Session {
             getenv("MPSCOPE_LOG").flatMap { Logger.Level(rawValue: String(cString: $0)) } ?? .warning
         self.log = log
         machine = Machine.read()
-        let cgroups = try Requirements.check(machine)
+        try Requirements.check(machine, hasTypes: options.btf != nil)
+        // Without it a trace sees less, and the tracer says what.
+        let cgroups = try? CgroupMount.find()
 
         let wanted: NetworkNamespace?
         do throws(KernelError) {
@@ -75,7 +77,8 @@ final class Session {
         if let path = options.cgroup {
             guard let filter = names.filter(under: path) else {
                 throw Failure(
-                    "no cgroup \(path) below \(cgroups.path); name one as in /proc/PID/cgroup", .usage)
+                    "no cgroup \(path)\(cgroups.map { " below \($0.path)" } ?? ": cgroup v2 is not mounted"); "
+                        + "name one as in /proc/PID/cgroup", .usage)
             }
             inCgroup = filter
         }
@@ -92,12 +95,10 @@ final class Session {
 
         nameListeners(of: namespaces ?? (try? NetworkNamespaces.all()) ?? [])
         verification = options.verify ? Verification(options, only: namespaces) : nil
-        var tracing = Tracer.Options(cgroupRoot: cgroups.path)
+        var tracing = Tracer.Options(cgroupRoot: cgroups?.path)
         tracing.backend = options.backend
-        tracing.calibrationTraffic = { begin in
-            try OwnConnections.makePair(
-                address: Calibration.address, threadName: Calibration.threadName, begin: begin)
-        }
+        tracing.btf = options.btf
+        tracing.calibrationTraffic = Self.calibrationTraffic
         tracing.filters = options.filters(netns: wanted)
         tracing.steps = options.steps
         tracing.allTcp = options.allTcp
@@ -116,6 +117,12 @@ final class Session {
         tracking.allTcp = options.allTcp
         tracking.seed = UInt64.random(in: .min ... .max)
         tracker = Tracker(tracking)
+    }
+
+    /// Connections of mpscope's own, by which a tracer finds out what the kernel does not tell.
+    static let calibrationTraffic: @Sendable (@escaping @Sendable (UInt32) -> Void) throws -> Void = { begin in
+        try OwnConnections.makePair(
+            address: Calibration.address, threadName: Calibration.threadName, begin: begin)
     }
 
     // MARK: the course of a trace
