@@ -2,6 +2,7 @@
 
 import Glibc
 import Handshake
+import Judging
 import Kernel
 import Output
 import Testing
@@ -237,8 +238,8 @@ extension Live {
             let counters = try Verified.counters(steps: false, in: stage.client.namespace)
             let uncertain = verified.skipped["namespaces_uncertain"] ?? 0
             #expect(verified.checked + uncertain * counters >= 3 * counters)
-            let gone = verified.skipped["namespaces_gone"] ?? 0
-            #expect(uncertain > 0 || gone >= 4)
+            // Each number of those before is given up, or another's now.
+            #expect(uncertain + (verified.skipped["namespaces_gone"] ?? 0) >= 2)
         }
 
         /// Once somebody has asked for its cookie, a listener's connections all have the same one.
