@@ -37,6 +37,8 @@ package struct Place: Hashable, Sendable, CustomStringConvertible {
 package struct Line: Hashable, Sendable, CustomStringConvertible {
     package let fields: [String: JSON]
 
+    package init(fields: [String: JSON]) { self.fields = fields }
+
     package init(_ bytes: ArraySlice<UInt8>) throws(Trouble) {
         let value = bytes.withUnsafeBytes { JSONReader.value(of: $0) }
         guard case .object(let members)? = value else {

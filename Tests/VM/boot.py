@@ -6,6 +6,7 @@ line that counts begins with a word that is made anew for each run.
 """
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -45,6 +46,16 @@ def accelerator():
     return "kvm" if done.returncode == PROBED else "tcg"
 
 
+# What runs now: it ends with this program, whatever ends that.
+running = []
+
+
+def end_all():
+    for machine in list(running):
+        machine.end()
+        shutil.rmtree(machine.folder, ignore_errors=True)
+
+
 @dataclass
 class Ended:
     # Nothing, or how the guest ended before its job did.
@@ -74,6 +85,7 @@ class Machine:
              "-chardev", f"file,id=port,path={self.port}", "-serial", "chardev:port"],
             stdin=subprocess.DEVNULL, stdout=self.complaints, stderr=self.complaints,
             start_new_session=True)
+        running.append(self)
         self.pending = b""
         self.offset = 0
 
@@ -114,8 +126,6 @@ class Machine:
 
     def stop(self, trouble):
         self.end()
-        for line in self.lines():
-            pass
         return self.ending("kernel panic" if "Kernel panic" in self.console_text() else trouble)
 
     def ending(self, trouble):
@@ -132,6 +142,8 @@ class Machine:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self.complaints.close()
+        if self in running:
+            running.remove(self)
 
 
 def nonce():

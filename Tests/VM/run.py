@@ -10,6 +10,7 @@
 import argparse
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -94,8 +95,16 @@ def execute(options, kernel, accel):
     return status
 
 
+def interrupted(number, _):
+    boot.end_all()
+    # Threads may wait for nothing any more.
+    os._exit(128 + number)
+
+
 def main():
     options = parse()
+    for number in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]:
+        signal.signal(number, interrupted)
     accel = boot.accelerator()
     found = list(chosen(options))
     if options.command:

@@ -80,11 +80,19 @@ final class Matrix {
         var parts: [String: [Int: TraceFile]] = [:]
         var lossy = false
         var failures: [String: [String]] = [:]
+        var verified: [String: Verification] = [:]
         for (backend, outcome) in files {
             switch outcome {
             case .success(let file):
                 parts[backend] = file.byNamespace()
-                failures[backend] = file.formDifferences() + verifyDifferences(file)
+                failures[backend] = file.formDifferences()
+                if !options.isEmpty {
+                    if let found = Verification(file) {
+                        verified[backend] = found
+                    } else {
+                        failures[backend, default: []].append("the summary has no verify")
+                    }
+                }
                 if file.lostTotal != 0 {
                     lossy = true
                     port.say(["note", "\(backend) lost \(file.lostTotal): \(Self.losses(file))"])
@@ -103,7 +111,7 @@ final class Matrix {
         for scenario in scenarios where !again.contains(where: { $0.name == scenario.name }) {
             let played = played.first { $0.scenario.name == scenario.name }
             let verdicts =
-                played.map { judge($0, parts, failures) }
+                played.map { judge($0, parts, failures, verified) }
                 ?? backends.map { ($0, [lanes.trouble(scenario.name)]) }
             if lossy, !isLast, verdicts.contains(where: { !$0.differences.isEmpty }) {
                 again.append(scenario)
@@ -116,7 +124,8 @@ final class Matrix {
     }
 
     private func judge(
-        _ played: Played, _ parts: [String: [Int: TraceFile]], _ failures: [String: [String]]
+        _ played: Played, _ parts: [String: [Int: TraceFile]], _ failures: [String: [String]],
+        _ verified: [String: Verification]
     ) -> [(backend: String, differences: [String])] {
         let scenario = played.scenario
         let result: ScenarioResult
@@ -124,6 +133,7 @@ final class Matrix {
         case .success(let value): result = value
         case .failure(let error): return backends.map { ($0, ["the scenario itself: \(error)"]) }
         }
+        let otherwise = Expected.countedOtherwise(scenario, result, on: kernel)
         let counted = Expected.counterDifferences(scenario, result, on: kernel)
         let spaces = Side.allCases.map { played.whereabouts.netns($0) }
         var reference: (backend: String, seen: Seen)?
@@ -137,6 +147,10 @@ final class Matrix {
             var differences = counted + (failures[backend] ?? [])
             differences += seen.differences() + seen.counterDifferences(on: kernel)
             differences += seen.ladderDifferences(once: backend != "tracepoint")
+            differences +=
+                verified[backend]?.differences(
+                    in: Set(spaces), but: otherwise.client.union(otherwise.server))
+                ?? []
             if let reference {
                 differences += Agreement.differences(seen, reference.seen, reference.backend)
             } else {
@@ -176,7 +190,8 @@ final class Matrix {
                     verdicts.append(
                         (
                             backend,
-                            load.differences(file, said) + file.formDifferences() + verifyDifferences(file)
+                            load.differences(file, said) + file.formDifferences()
+                                + (load == .churn ? Verification(file)?.differences() ?? [] : [])
                         ))
                 case .failure(let trouble): verdicts.append((backend, [trouble.description]))
                 }
@@ -194,16 +209,6 @@ final class Matrix {
         var why = differences.prefix(4).joined(separator: "; ")
         if differences.count > 4 { why += "; and \(differences.count - 4) more" }
         port.say(["result", backend, name, verdict, why])
-    }
-
-    /// What `--verify` found.
-    private func verifyDifferences(_ file: TraceFile) -> [String] {
-        guard !options.isEmpty, let summary = file.lines.last else { return [] }
-        let verified = summary.numbers("verify")
-        guard let checked = verified["checked"], let differing = verified["differences"] else {
-            return ["the summary has no verify"]
-        }
-        return differing == 0 ? [] : ["--verify: \(differing) of \(checked) differ"]
     }
 }
 
