@@ -146,7 +146,8 @@ struct DoctorExamination {
         let others = lacking.count - unhooked.count
         if lacking.isEmpty { return "every hook attaches" }
         if others > 0 {
-            return "\(lacking.count) of \(reports.count) hooks can't be attached, and what they tell is missing"
+            return
+                "\(lacking.count) of \(reports.count) hooks can't be attached, and what they tell is missing"
         }
         return unhooked.count == functions.count
             ? "by tracepoints and cgroup programs; none of its functions can be hooked"

@@ -120,7 +120,8 @@ final class Session {
     }
 
     /// Connections of mpscope's own, by which a tracer finds out what the kernel does not tell.
-    static let calibrationTraffic: @Sendable (@escaping @Sendable (UInt32) -> Void) throws -> Void = { begin in
+    static let calibrationTraffic: @Sendable (@escaping @Sendable (UInt32) -> Void) throws -> Void = {
+        begin in
         try OwnConnections.makePair(
             address: Calibration.address, threadName: Calibration.threadName, begin: begin)
     }
