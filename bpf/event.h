@@ -158,6 +158,9 @@ enum mps_mib {
 #define MPS_MAPPING_NODSS 6
 #define MPS_MAPPING_MP_FAIL 7 /* none of the kernel's: the peer's MP_FAIL had come */
 
+/* Why an MPTCP listener sends a RST is not told by this kernel (MPS_RESET_OUT: mps_event.option_flags). */
+#define MPS_RESET_UNEXPLAINED 1
+
 struct mps_event {
 	mps_u16 version;     /* MPS_EVENT_VERSION */
 	mps_u8 kind;         /* enum mps_kind */
@@ -185,7 +188,8 @@ struct mps_event {
 	mps_u8 option;       /* MPS_OPTION_* */
 	mps_u8 mptcp_version;/* of the packet's option, 0xff unknown */
 	mps_u8 option_flags; /* MP_CAPABLE: the flag bits A to H; MP_JOIN: backup; MPS_FALLBACK and
-				MPS_MSK_CLOSED: why it fell back, MPS_MAPPING_* */
+				MPS_MSK_CLOSED: why it fell back, MPS_MAPPING_*; MPS_RESET_OUT:
+				MPS_RESET_UNEXPLAINED */
 	mps_u8 retransmits;  /* SYNs sent again, up to 255; MPS_SYN_IN: how often a SYN-ACK may be */
 	mps_u8 local_id;     /* address ids of a join, 0xff not set */
 	mps_u8 remote_id;

@@ -198,6 +198,9 @@ extension TransitionTable {
             joinAnswered, .reset, [.sentByUs, .rstProhibited], to: .closed, .join(.rejected, nil),
             "(no line) | subflow_syn_recv_sock, without a counter that tells why"),
         .init(
+            joinAnswered, .reset, [.sentByUs, .unexplained], to: .closed, .join(.rejected, nil),
+            "(no line) | subflow_syn_recv_sock, before 6.10 without fentry and kprobes"),
+        .init(
             joinAnswered + [.joinSynReceivedByTcp], .reset, [.sentByUs], to: nil,
             "(no line) | tcp_v4_send_reset, to a packet that was none of the handshake's"),
         .init(

@@ -151,6 +151,8 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let dssCorruption = Facts(rawValue: 1 << 36)
     /// No SYN was made.
     public static let neverSent = Facts(rawValue: 1 << 37)
+    /// The kernel does not tell why it sends this RST.
+    public static let unexplained = Facts(rawValue: 1 << 39)
     /// The kernel begins to keep connections of this namespace from asking (`mptcp_active_disable`).
     public static let beginsBlackhole = Facts(rawValue: 1 << 38)
 

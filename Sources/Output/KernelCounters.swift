@@ -52,9 +52,11 @@ public struct KernelCounter: Sendable {
         KernelCounter("MPJoinRejected", Term("join", ["reason": "mp_join_rejected"])),
         KernelCounter("MPJoinNoTokenFound", Term("join", ["reason": "mp_join_no_token_found"])),
         KernelCounter(
-            "MPJoinSynAckHMacFailure", Term("join", ["reason": "mp_join_synack_hmac_failure"])),
-        KernelCounter("MPJoinAckHMacFailure", Term("join", ["reason": "mp_join_ack_hmac_failure"])),
+            "MPJoinSynAckHMacFailure", Term("join", ["kernel_reason": "MPJoinSynAckHMacFailure"])),
+        KernelCounter("MPJoinAckHMacFailure", Term("join", ["kernel_reason": "MPJoinAckHMacFailure"])),
         KernelCounter("MPCapableDataFallback", Term("fallback", ["reason": "mp_capable_data_fallback"])),
+        KernelCounter(
+            "DSSCorruptionFallback", Term("fallback", ["kernel_reason": "DSSCorruptionFallback"])),
         KernelCounter("DssFallback", Term("fallback", ["kernel_reason": "DssFallback"])),
         KernelCounter("InfiniteMapTx", Term("fallback", ["reason": "mp_fail_rx"])),
         KernelCounter("AddAddrTx", Term("address", ["change": "announced"])),

@@ -253,7 +253,12 @@ public enum Decoder {
         }
         if has(MPS_F_FALLBACK) { facts.insert(.fellBack) }
         if has(MPS_F_FULL) { facts.insert(.fullyEstablished) }
-        if event.kind == UInt8(MPS_RESET_OUT.rawValue) { facts.insert(.sentByUs) }
+        if event.kind == UInt8(MPS_RESET_OUT.rawValue) {
+            facts.insert(.sentByUs)
+            if event.option_flags == UInt8(MPS_RESET_UNEXPLAINED), event.mib == 0 {
+                facts.insert(.unexplained)
+            }
+        }
         if event.kind == UInt8(MPS_RESET_IN.rawValue), has(MPS_F_PACKET) { facts.insert(.halfOpen) }
         // TCP_SYN_SENT and TCP_SYN_RECV are 2 and 3.
         if event.kind == UInt8(MPS_SUBFLOW_CLOSED.rawValue), event.old_state != 2, event.old_state != 3 {
@@ -293,7 +298,8 @@ public enum Decoder {
         case MPS_MIB_TOKEN_INIT.rawValue: facts.insert(.tokensGone)
         case MPS_MIB_JOIN_NO_TOKEN.rawValue: facts.insert(.noToken)
         case MPS_MIB_JOIN_REJECTED.rawValue: facts.insert(.joinRejected)
-        case MPS_MIB_JOIN_ACK_HMAC.rawValue: facts.insert(.ackHMac)
+        // At a client it can only be the SYN-ACK's (so counted up to 6.18).
+        case MPS_MIB_JOIN_ACK_HMAC.rawValue: facts.insert(has(MPS_F_REQUEST_JOIN) ? .synackHMac : .ackHMac)
         case MPS_MIB_JOIN_SYNACK_HMAC.rawValue: facts.insert(.synackHMac)
         case MPS_MIB_MISMATCH_PORT_SYN.rawValue, MPS_MIB_MISMATCH_PORT_ACK.rawValue:
             facts.insert(.mismatchPort)

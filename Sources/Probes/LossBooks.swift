@@ -65,6 +65,16 @@ public final class LossBooks {
         return result
     }
 
+    /// What the kernel skipped and no other program saw.
+    private func recursions() -> UInt64 {
+        (0..<Int(MPS_HOOK_COUNT.rawValue)).reduce(0) { total, index in
+            guard let hook = Decoder.hook(UInt8(index)) else { return total }
+            let skipped = misses(hook)
+            let caught = sum(index).caught
+            return total + (skipped > caught ? skipped - caught : 0)
+        }
+    }
+
     /// Everything that the programs saw, and how much of it was not sent.
     func totals() -> (events: UInt64, lost: UInt64) {
         var events: UInt64 = 0
@@ -74,7 +84,7 @@ public final class LossBooks {
             events &+= sum.events
             lost &+= sum.lost
         }
-        let missed = programs.reduce(UInt64(0)) { $0 + $1.program.recursionMisses }
+        let missed = recursions()
         return (events + missed, lost + missed)
     }
 

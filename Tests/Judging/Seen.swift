@@ -12,12 +12,17 @@ package struct Seen {
     private let whereabouts: Whereabouts
     private let result: ScenarioResult
     private let countedOtherwise: Sides<Set<String>>
+    private let kernel: KernelFeatures
+    /// Whether the trace could see why a listener refuses a third ACK (see `TraceFile`).
+    package let explainsRefusals: Bool
 
     /// - Parameter file: whole, or what is in it of the scenario's namespaces.
     package init(
         _ file: TraceFile, _ scenario: Scenario, _ whereabouts: Whereabouts, _ result: ScenarioResult,
-        on kernel: KernelFeatures
+        on kernel: KernelFeatures, explainsRefusals: Bool = true
     ) {
+        self.kernel = kernel
+        self.explainsRefusals = explainsRefusals
         self.file = file
         self.scenario = scenario
         self.whereabouts = whereabouts
@@ -65,7 +70,11 @@ package struct Seen {
             wanted["handshake \(verdict) IPv\(handshake.family)", default: 0] += handshake.count
         }
         for join in expected.joins {
-            let verdict = words(join.outcome.rawValue, join.reason)
+            var verdict = words(join.outcome.rawValue, join.reason)
+            if !explainsRefusals, side == .server, [.mpJoinRejected, .ackWithoutMpJoin].contains(join.reason)
+            {
+                verdict = JoinOutcome.rejected.rawValue
+            }
             wanted["join \(verdict) IPv\(join.family)", default: 0] += join.count
         }
         for fallback in expected.fallbacks {
@@ -140,10 +149,15 @@ package struct Seen {
                 "the client's steps")
         }
         for handshake in expected.server.handshakes {
+            var ladder = Ladder.server(handshake)
+            // 6.1 shows no IPv6 SYN-ACK to a cgroup's programs. That can't be looked up; this counter,
+            // which it lacks as well, can.
+            if handshake.family == 6, !kernel.has(.counter("MPJoinSynTx")) {
+                ladder.removeAll { $0.hasPrefix("synack_sent") }
+            }
             differences.equal(
                 shape(ladders(.server, &differences)),
-                shape(Array(repeating: Ladder.server(handshake), count: handshake.count)),
-                "the server's steps")
+                shape(Array(repeating: ladder, count: handshake.count)), "the server's steps")
         }
         return differences.words
     }

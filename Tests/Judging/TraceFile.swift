@@ -16,6 +16,18 @@ package struct TraceFile {
         self.complaints = complaints
     }
 
+    /// Whether the kernel tells this trace why a listener refuses a third ACK: by tcp_send_reset's
+    /// third argument (6.10), or by a function.
+    package var explainsRefusals: Bool {
+        guard case .list(let hooks)? = lines.first?.fields["hooks"] else { return true }
+        func hook(_ name: String) -> [String: JSON] {
+            for case .object(let fields) in hooks where fields["name"] == .text(name) { return fields }
+            return [:]
+        }
+        return hook("tcp_send_reset")["error"] == nil
+            || hook("subflow_add_reset_reason")["status"] == .text("attached")
+    }
+
     package func of(_ type: String) -> [Line] { lines.filter { $0.type == type } }
 
     package func of(_ type: String, in netns: UInt32) -> [Line] {

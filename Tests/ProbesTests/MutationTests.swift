@@ -102,6 +102,14 @@ import Testing
                 }
                 return true
             },
+            try edited("join-over-limit", "no reason told") { event in
+                if event.isKind(MPS_RESET_OUT) {
+                    event.mib = 0
+                    event.flags &= ~UInt16(MPS_F_RESET_REASON)
+                    event.option_flags = UInt8(MPS_RESET_UNEXPLAINED)
+                }
+                return true
+            },
             try edited("blackhole-holds", "TCP MD5") { event in
                 if event.counted(MPS_MIB_SYNTX_DISABLED) {
                     event.mib = UInt8(MPS_MIB_MD5SIG_FALLBACK.rawValue)

@@ -78,6 +78,8 @@ static __always_inline int mps_on_reset_out(struct sock *sk, struct sk_buff *skb
 		e->reset_reason = here->refused_reason;
 	}
 	here->refused = 0;
+	if (!base && !mps_is_attached(MPS_HOOK_RESET_REASON))
+		e->option_flags = MPS_RESET_UNEXPLAINED;
 	e->mib = mps_marked(sk, MPS_MARK_SOFTIRQ);
 	e->cookie = mps_read_cookie(sk);
 	mps_submit(e);

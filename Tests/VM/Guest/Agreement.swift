@@ -19,16 +19,22 @@ enum Agreement {
 
     static func differences(_ seen: Seen, _ other: Seen, _ backend: String) -> [String] {
         var differences = Differences()
+        let explained = seen.explainsRefusals && other.explainsRefusals
         for side in Side.allCases {
             differences.same(
-                lines(seen, side), lines(other, side), "\(side.rawValue)'s records, next to \(backend):")
+                lines(seen, side, explained), lines(other, side, explained),
+                "\(side.rawValue)'s records, next to \(backend):")
         }
         return differences.words
     }
 
-    private static func lines(_ seen: Seen, _ side: Side) -> [String] {
+    /// - Parameter explained: both know why a server's listener refused a third ACK.
+    private static func lines(_ seen: Seen, _ side: Side, _ explained: Bool) -> [String] {
         seen.normalised(side) { line in
-            exceptions.reduce(into: Set()) { fields, exception in
+            let refusal: Set<String> =
+                !explained && side == .server && line.type == "join" && line.text("outcome") != "joined"
+                ? ["outcome", "reason", "advice"] : []
+            return exceptions.reduce(into: refusal) { fields, exception in
                 if exception.of(line) { fields.formUnion(exception.fields) }
             }
         }.map { $0.joined(separator: " ") }
