@@ -50,24 +50,26 @@ public struct HookWay: Sendable {
     public var target: String
     /// The BPF program.
     public var program: String
-    /// The one that runs before it: a kprobe that keeps the arguments for a kretprobe, the program
-    /// whose interruptions it fills in for; nil: none is needed.
+    /// The kprobe that keeps the arguments for a kretprobe; nil: none is needed.
     public var before: String?
+    /// Those that fill in for it where it is interrupted.
+    public var substitutes: [String]
     /// How many parameters the place must have; nil: any number will do.
     public var parameters: Int?
 
     init(
         _ attachment: Attachment, _ target: String, _ program: String, after before: String? = nil,
-        parameters: Int? = nil
+        and substitutes: [String] = [], parameters: Int? = nil
     ) {
         self.attachment = attachment
         self.target = target
         self.program = program
         self.before = before
+        self.substitutes = substitutes
         self.parameters = parameters
     }
 
-    public var programs: [String] { (before.map { [$0] } ?? []) + [program] }
+    public var programs: [String] { (before.map { [$0] } ?? []) + [program] + substitutes }
 }
 
 /// One place to look at the kernel from.
@@ -106,8 +108,8 @@ public enum HookTable {
             hook: .inetSockSetState,
             ways: [
                 HookWay(
-                    .rawTracepoint, "inet_sock_set_state", "inet_sock_set_state_nested",
-                    after: "inet_sock_set_state")
+                    .rawTracepoint, "inet_sock_set_state", "inet_sock_set_state",
+                    and: ["inet_sock_set_state_2"])
             ],
             isRequired: true,
             tells: "listen, connect, both ends' verdicts, the end of a connection, and the owner",
@@ -136,7 +138,11 @@ public enum HookTable {
             withoutIt: "a refused MP_JOIN ends as a timeout"),
         HookPlan(
             hook: .dataAvailable,
-            ways: [HookWay(.rawTracepoint, "subflow_check_data_avail", "subflow_check_data_avail")],
+            ways: [
+                HookWay(
+                    .rawTracepoint, "subflow_check_data_avail", "subflow_check_data_avail",
+                    and: ["subflow_check_data_avail_2"])
+            ],
             tells: "data without a mapping: a fallback after the handshake",
             withoutIt: "a later fallback shows when the connection ends, without its reason"),
         HookPlan(

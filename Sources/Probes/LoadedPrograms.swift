@@ -31,10 +31,8 @@ final class LoadedPrograms {
                 for name in way.programs {
                     let program = try object.program(name)
                     links.add(try Self.attach(program, way, atReturn: name == way.program, cgroup))
-                    // Nothing is lost when the one that fills in is skipped.
-                    if way.attachment != .rawTracepoint || name == way.programs.first {
-                        programs.append((plan.hook, program))
-                    }
+                    // Nothing is lost when one that fills in is skipped.
+                    if !way.substitutes.contains(name) { programs.append((plan.hook, program)) }
                 }
             } catch {
                 failures.append((way.program, error))

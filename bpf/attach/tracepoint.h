@@ -6,27 +6,24 @@
 #ifndef MPSCOPE_ATTACH_TRACEPOINT_H
 #define MPSCOPE_ATTACH_TRACEPOINT_H
 
+/* One change of state. */
+static __always_inline __u64 mps_change(struct bpf_raw_tracepoint_args *ctx)
+{
+	return ctx->args[0] ^ (ctx->args[1] & 0xff) << 56 ^ (ctx->args[2] & 0xff) << 48;
+}
+
 SEC("raw_tracepoint/inet_sock_set_state")
 int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct mps_cloned *here = mps_cloned_here();
-
-	here->busy = 1;
-	mps_on_set_state((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
-	here->busy = 0;
-	return 0;
+	mps_take(&mps_cloned_here()->changes, mps_change(ctx));
+	return mps_on_set_state((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
 }
 
-/*
- * Runs after it for every change of state. The kernel runs no program a second time on a CPU: where
- * a softirq interrupted the first, what the softirq changes is seen by this one alone.
- */
 SEC("raw_tracepoint/inet_sock_set_state")
-int inet_sock_set_state_nested(struct bpf_raw_tracepoint_args *ctx)
+int inet_sock_set_state_2(struct bpf_raw_tracepoint_args *ctx)
 {
-	if (!mps_cloned_here()->busy)
+	if (mps_was_taken(&mps_cloned_here()->changes, mps_change(ctx), MPS_HOOK_SET_STATE))
 		return 0;
-	__sync_fetch_and_add(&mps_counter_of(MPS_HOOK_SET_STATE)->caught, 1);
 	return mps_on_set_state((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
 }
 
@@ -52,6 +49,15 @@ int tcp_send_reset_2(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tracepoint/subflow_check_data_avail")
 int subflow_check_data_avail(struct bpf_raw_tracepoint_args *ctx)
 {
+	mps_take(&mps_cloned_here()->data, ctx->args[1]);
+	return mps_on_data((__u8)ctx->args[0], (struct sk_buff *)ctx->args[1]);
+}
+
+SEC("raw_tracepoint/subflow_check_data_avail")
+int subflow_check_data_avail_2(struct bpf_raw_tracepoint_args *ctx)
+{
+	if (mps_was_taken(&mps_cloned_here()->data, ctx->args[1], MPS_HOOK_DATA_AVAIL))
+		return 0;
 	return mps_on_data((__u8)ctx->args[0], (struct sk_buff *)ctx->args[1]);
 }
 
