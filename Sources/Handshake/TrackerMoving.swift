@@ -38,7 +38,8 @@ extension Tracker {
         // A socket that never connected, or a connection that is over on both levels.
         if to == .closed, connections[index].decided || from == .created || from == .none {
             let connection = connections[index]
-            if connection.msk == 0 || observation.facts.contains(.msk) || verdict == .close {
+            // What was refused was never there.
+            if from == .none || connection.msk == 0 || observation.facts.contains(.msk) || verdict == .close {
                 connections.remove(index)
             }
         }

@@ -217,7 +217,6 @@ public enum HookTable {
             hook: .cloneInit,
             ways: [
                 HookWay(.fexit, "mptcp_sk_clone_init", "fexit_clone_init", parameters: 4),
-                HookWay(.fexit, "mptcp_sk_clone_init", "fexit_clone_init_3", parameters: 3),
                 HookWay(.kretprobe, "mptcp_sk_clone_init", "kretprobe_clone_init"),
             ],
             onlySteps: true,

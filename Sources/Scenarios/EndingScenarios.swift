@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import Handshake
 
 extension Scenario {
@@ -8,7 +9,7 @@ extension Scenario {
         closedBeforeSynack, killedInSynSent, connectPatience, thirdAckLost, listenerClosedBeforeAccept,
         acceptedAndClosed, backlogFull, synCookies, closedByBoth, resetOnSyn, resetOnSynack,
         resetOnThirdAck, resetOnData, fastclose, listenerClosedInHandshake, forkedWorker,
-        connectOnPassedDescriptor, listenOnPassedDescriptor, processGoneFirst,
+        connectOnPassedDescriptor, listenOnPassedDescriptor, processGoneFirst, socketRefused,
     ]
 
     /// Both processes, and a listening server.
@@ -234,6 +235,21 @@ extension Scenario {
                 ["MPCapableSYNTX": 1, "MPCapableSYNACKRX": 1, "MPCapableDataFallback": 1]),
             server: Expectation(
                 [ExpectedHandshake(.aborted, .closedByProcess, family: 4)], Counters(synReceived: 1))))
+
+    /// The switch is asked when a socket is made, and nowhere else.
+    private static let socketRefused = Scenario(
+        name: "socket-refused", summary: "socket() while MPTCP is switched off, and again when it is on",
+        port: 7797,
+        script: [
+            .set(.client, "net/mptcp/enabled", "0"), .start("server", .server),
+            .ask("server", "listen l 0.0.0.0 $port 4"), .start("client", .client),
+            .ask("client", "socket c 4", "failed \(ENOPROTOOPT)"), .set(.client, "net/mptcp/enabled", "1"),
+            .ask("client", "socket c 4"), .ask("client", "connect c $server4 $port"),
+            .ask("server", "accept a l"),
+        ] + talk + [.open] + farewell,
+        expected: mptcp(),
+        seenByFunctions: Sides(
+            client: FunctionSight(refusedSockets: 1, error: ENOPROTOOPT), server: FunctionSight()))
 
     /// The owner is who called listen(), not the child that accepts.
     private static let forkedWorker = Scenario(

@@ -62,6 +62,21 @@ public struct ExpectedAddress: Sendable, Hashable {
     }
 }
 
+/// What only functions show of one end.
+public struct FunctionSight: Sendable, Hashable {
+    /// Steps `socket_refused`, all with that errno (`mptcp_init_sock`).
+    public var refusedSockets = 0
+    public var error: Int32 = 0
+    /// Joins that failed before their SYN (`__mptcp_subflow_connect`).
+    public var joins: [ExpectedJoin] = []
+
+    public init(refusedSockets: Int = 0, error: Int32 = 0, joins: [ExpectedJoin] = []) {
+        self.refusedSockets = refusedSockets
+        self.error = error
+        self.joins = joins
+    }
+}
+
 /// What must be seen at one end.
 public struct Expectation: Sendable, Hashable {
     /// The `handshake` records of that end's namespace.

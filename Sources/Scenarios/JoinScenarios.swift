@@ -8,7 +8,8 @@ extension Scenario {
         joinByClient, joinByServerIPv6, joinByServer, joinOverLimit, joinNobodyListens, joinSynackStripped,
         joinThirdAckStripped, joinSynStripped, joinUnanswered, joinUnknownToken, joinWrongAck,
         joinWrongSynack, joinBackupByClient, joinBackupByServer, joinThreeSubflows, joinIPv6,
-        joinAfterFirstIsGone, joinAnnouncedPort, joinOtherPort, removedByClient, removedByServer, forgedToken,
+        joinAfterFirstIsGone, joinWithoutAddress, joinAnnouncedPort, joinOtherPort, removedByClient,
+        removedByServer, forgedToken,
         forgedJoin,
     ]
 
@@ -45,6 +46,19 @@ extension Scenario {
         expected: connected(
             client: [ExpectedJoin(.joined, backup: false)], ["MPJoinSynTx": 1, "MPJoinSynAckRx": 1],
             server: [ExpectedJoin(.joined, backup: false)], ["MPJoinSynRx": 1, "MPJoinAckRx": 1]))
+
+    /// The client is to join from an address that is not its own.
+    private static let joinWithoutAddress = Scenario(
+        name: "join-without-address", summary: "a join from an address that the client does not have",
+        port: 7796, server: mptcpServer,
+        script: [
+            .endpoint(.client, "203.0.113.9", "subflow"), .listen, .connect, .exchange(1000),
+            .await(.client, "MPJoinSynTxBindErr", 1), .open, .close,
+        ],
+        expected: connected(client: [], [:]),
+        seenByFunctions: Sides(
+            client: FunctionSight(joins: [ExpectedJoin(.aborted, .connectFailed)]), server: FunctionSight()),
+        needs: [.counter("MPJoinSynTxBindErr")])
 
     private static let joinByServerIPv6 = Scenario(
         name: "join-by-server-ipv6", summary: "a second subflow, all over IPv6", port: 7742,

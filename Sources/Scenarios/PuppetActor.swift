@@ -48,7 +48,9 @@ private struct PuppetHand: ~Copyable {
             return "ok"
         case "socket":
             let some = try SocketAddress(words.count > 2 && words[2] == "6" ? "::" : "0.0.0.0", port: 0)
-            sockets[name] = try ActorSocket.make(some, 262, blocking: words.last != "nowait")
+            let made = ActorSocket.open(some, 262, blocking: words.last != "nowait")
+            guard made >= 0 else { return Self.failed(errno) }
+            sockets[name] = made
             return "ok"
         case "forge":
             guard words.count == 7, let local = UInt16(words[3]), let remote = UInt16(words[5]),

@@ -19,6 +19,8 @@ public struct Scenario: Sendable {
     /// What happens, in this order.
     let script: [Act]
     public let expected: Sides<Expectation>
+    /// What is seen besides by a trace that hooks the kernel's functions.
+    public let seenByFunctions: Sides<FunctionSight>
     /// Without one of these the kernel can't do what the scenario is about.
     public let needs: [KernelFeature]
     /// What is to be seen instead where the kernel lacks something; the first that it lacks counts.
@@ -30,6 +32,7 @@ public struct Scenario: Sendable {
         name: String, summary: String, port: UInt16, inDemo: Bool = false, server: ServerPlan? = nil,
         client: ClientPlan = ClientPlan(transport: .mptcp, target: .serverIPv4),
         script: [Act] = [.listen, .connect, .open, .close], expected: Sides<Expectation>,
+        seenByFunctions: Sides<FunctionSight> = Sides(client: FunctionSight(), server: FunctionSight()),
         needs: [KernelFeature] = [],
         expectedWithout: [(feature: KernelFeature, expected: Sides<Expectation>)] = [],
         alternatives: [Sides<Expectation>] = []
@@ -42,6 +45,7 @@ public struct Scenario: Sendable {
         self.client = client
         self.script = script
         self.expected = expected
+        self.seenByFunctions = seenByFunctions
         self.needs = needs
         self.expectedWithout = expectedWithout
         self.alternatives = alternatives

@@ -65,10 +65,15 @@ struct SocketAddress {
 
 /// Sockets as actors need them.
 enum ActorSocket {
-    static func make(_ address: SocketAddress, _ number: CInt, blocking: Bool) throws(ScenarioError) -> CInt {
+    /// socket(2): a descriptor, or -1 and errno.
+    static func open(_ address: SocketAddress, _ number: CInt, blocking: Bool) -> CInt {
         let kind = CInt(
             SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | (blocking ? 0 : SOCK_NONBLOCK.rawValue))
-        let raw = socket(address.family, kind, number)
+        return socket(address.family, kind, number)
+    }
+
+    static func make(_ address: SocketAddress, _ number: CInt, blocking: Bool) throws(ScenarioError) -> CInt {
+        let raw = open(address, number, blocking: blocking)
         guard raw >= 0 else {
             throw .failed(
                 "socket", on: "protocol \(number)", -errno,

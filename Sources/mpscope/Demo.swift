@@ -188,7 +188,9 @@ private final class DemoRun {
             server: Self.words(seen[ends.server.inode] ?? [:]))
         // Kernels differ in what they do.
         let candidates = scenario.candidates(on: kernel).map { expected in
-            Sides(client: Self.words(expected.client), server: Self.words(expected.server))
+            Sides(
+                client: Self.words(expected.client, joins(scenario, .client)),
+                server: Self.words(expected.server, joins(scenario, .server)))
         }
         let fitting = candidates.first { $0.client == found.client && $0.server == found.server }
         guard let expected = fitting ?? candidates.first else { return }
@@ -216,12 +218,17 @@ private final class DemoRun {
         outcome + (reason.map { " " + $0.rawValue } ?? "")
     }
 
-    private static func words(_ expected: Expectation) -> String {
+    /// Those that only a function shows.
+    private func joins(_ scenario: Scenario, _ side: Side) -> [ExpectedJoin] {
+        session.hasAttached(.subflowConnect) ? scenario.seenByFunctions[side].joins : []
+    }
+
+    private static func words(_ expected: Expectation, _ more: [ExpectedJoin]) -> String {
         var counts: [String: Int] = [:]
         for it in expected.handshakes {
             counts[words(it.outcome.rawValue, it.reason), default: 0] += it.count
         }
-        for it in expected.joins {
+        for it in expected.joins + more {
             counts[words("join " + it.outcome.rawValue, it.reason), default: 0] += it.count
         }
         for it in expected.fallbacks { counts[words("then fallback", it.reason), default: 0] += it.count }

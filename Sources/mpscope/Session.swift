@@ -276,6 +276,11 @@ final class Session {
     /// Gives the bytes of every event to `tap` as well; they are valid during the call only.
     func setTap(_ tap: ((UnsafeRawBufferPointer) -> Void)?) { tracer.setTap(tap) }
 
+    /// Whether that hook is attached.
+    func hasAttached(_ hook: Hook) -> Bool {
+        tracer.reports.contains { $0.plan.hook == hook && $0.status == .attached }
+    }
+
     /// A line for people between the records.
     func say(_ text: String) throws {
         try outputs.say(text)

@@ -13,16 +13,17 @@ package struct Seen {
     private let result: ScenarioResult
     private let countedOtherwise: Sides<Set<String>>
     private let kernel: KernelFeatures
-    /// Whether the trace could see why a listener refuses a third ACK (see `TraceFile`).
-    package let explainsRefusals: Bool
+    package let sight: Sight
 
-    /// - Parameter file: whole, or what is in it of the scenario's namespaces.
+    /// - Parameters:
+    ///   - file: whole, or what is in it of the scenario's namespaces.
+    ///   - sight: of the whole file; nil: `file` is that.
     package init(
         _ file: TraceFile, _ scenario: Scenario, _ whereabouts: Whereabouts, _ result: ScenarioResult,
-        on kernel: KernelFeatures, explainsRefusals: Bool = true
+        on kernel: KernelFeatures, sight: Sight? = nil
     ) {
         self.kernel = kernel
-        self.explainsRefusals = explainsRefusals
+        self.sight = sight ?? file.sight
         self.file = file
         self.scenario = scenario
         self.whereabouts = whereabouts
@@ -69,9 +70,11 @@ package struct Seen {
             let verdict = words(handshake.outcome.rawValue, handshake.reason)
             wanted["handshake \(verdict) IPv\(handshake.family)", default: 0] += handshake.count
         }
-        for join in expected.joins {
+        let besides = scenario.seenByFunctions[side]
+        for join in expected.joins + (sight.seesFailedJoins ? besides.joins : []) {
             var verdict = words(join.outcome.rawValue, join.reason)
-            if !explainsRefusals, side == .server, [.mpJoinRejected, .ackWithoutMpJoin].contains(join.reason)
+            if !sight.explainsRefusals, side == .server,
+                [.mpJoinRejected, .ackWithoutMpJoin].contains(join.reason)
             {
                 verdict = JoinOutcome.rejected.rawValue
             }
@@ -92,6 +95,14 @@ package struct Seen {
         }
         for line in lines("address", side) { seen["address \(line.text("change") ?? "")", default: 0] += 1 }
         differences.equal(seen, wanted, side.rawValue)
+        // Only a trace with --steps has them.
+        if sight.seesRefusedSockets, !lines("step", side).isEmpty {
+            let refused = lines("step", side).filter { $0.text("step") == "socket_refused" }
+            differences.equal(refused.count, besides.refusedSockets, "\(side.rawValue)'s refused sockets")
+            differences.hold(
+                refused.allSatisfy { $0.number("error") == Int(besides.error) && $0.number("pid") != nil },
+                "refused otherwise: \(refused)")
+        }
         for join in expected.joins {
             guard let backup = join.backup else { continue }
             differences.hold(
@@ -265,10 +276,15 @@ package struct Seen {
     }
 
     /// What must be the same in every trace of the same run.
-    /// - Parameter without: fields of a record that one of them can't know.
-    package func normalised(_ side: Side, without: (Line) -> Set<String> = { _ in [] }) -> [[String]] {
-        (handshakes(side) + lines("join", side) + lines("fallback", side) + lines("address", side)).map {
-            line in
+    /// - Parameters:
+    ///   - without: fields of a record that one of them can't know.
+    ///   - isLeftOut: a record that one of them can't have.
+    package func normalised(
+        _ side: Side, without: (Line) -> Set<String> = { _ in [] },
+        leavingOut isLeftOut: (Line) -> Bool = { _ in false }
+    ) -> [[String]] {
+        let all = handshakes(side) + lines("join", side) + lines("fallback", side) + lines("address", side)
+        return all.filter { !isLeftOut($0) }.map { line in
             var fields = line.fields
             for key in without(line).union(["seq", "mono_ns", "time", "conn"]) { fields[key] = nil }
             // One each of a trace, or another by how its records happen to lie in the file.

@@ -16,16 +16,28 @@ package struct TraceFile {
         self.complaints = complaints
     }
 
-    /// Whether the kernel tells this trace why a listener refuses a third ACK: by tcp_send_reset's
-    /// third argument (6.10), or by a function.
-    package var explainsRefusals: Bool {
-        guard case .list(let hooks)? = lines.first?.fields["hooks"] else { return true }
-        func hook(_ name: String) -> [String: JSON] {
-            for case .object(let fields) in hooks where fields["name"] == .text(name) { return fields }
-            return [:]
+    /// Whether that hook was attached, as the first record says.
+    package func hasAttached(_ name: String) -> Bool {
+        guard case .list(let hooks)? = lines.first?.fields["hooks"] else { return false }
+        return hooks.contains { hook in
+            guard case .object(let fields) = hook else { return false }
+            return fields["name"] == .text(name) && fields["status"] == .text("attached")
         }
-        return hook("tcp_send_reset")["error"] == nil
-            || hook("subflow_add_reset_reason")["status"] == .text("attached")
+    }
+
+    /// What the hooks that were attached can see.
+    package var sight: Sight {
+        guard case .list(let hooks)? = lines.first?.fields["hooks"] else { return Sight() }
+        func hasError(_ name: String) -> Bool {
+            hooks.contains { hook in
+                guard case .object(let fields) = hook else { return false }
+                return fields["name"] == .text(name) && fields["error"] != nil
+            }
+        }
+        return Sight(
+            explainsRefusals: !hasError("tcp_send_reset") || hasAttached("subflow_add_reset_reason"),
+            seesRefusedSockets: hasAttached("mptcp_init_sock"),
+            seesFailedJoins: hasAttached("__mptcp_subflow_connect"))
     }
 
     package func of(_ type: String) -> [Line] { lines.filter { $0.type == type } }
@@ -107,5 +119,23 @@ package struct TraceFile {
             if let netns { parts[netns, default: []].append(line) }
         }
         return parts.mapValues { TraceFile(lines: $0) }
+    }
+}
+
+/// What a trace can see, as its hooks allow.
+package struct Sight: Sendable, Equatable {
+    /// Why a listener refuses a third ACK: by tcp_send_reset's third argument (6.10), or by a function.
+    package var explainsRefusals = true
+    /// A socket() that fails.
+    package var seesRefusedSockets = false
+    /// Joins that fail before their SYN.
+    package var seesFailedJoins = false
+
+    package init(
+        explainsRefusals: Bool = true, seesRefusedSockets: Bool = false, seesFailedJoins: Bool = false
+    ) {
+        self.explainsRefusals = explainsRefusals
+        self.seesRefusedSockets = seesRefusedSockets
+        self.seesFailedJoins = seesFailedJoins
     }
 }

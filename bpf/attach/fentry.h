@@ -43,15 +43,8 @@ int BPF_PROG(fentry_syn_recv_sock, struct sock *sk, struct sk_buff *skb)
 	return mps_on_third_ack(sk, skb);
 }
 
-/* Four arguments from 6.6 on, and three before. */
 SEC("fexit/mptcp_sk_clone_init")
 int BPF_PROG(fexit_clone_init, void *sk, void *options, void *ssk, void *req, struct sock *msk)
-{
-	return mps_on_clone_init(msk);
-}
-
-SEC("fexit/mptcp_sk_clone_init")
-int BPF_PROG(fexit_clone_init_3, void *sk, void *options, void *req, struct sock *msk)
 {
 	return mps_on_clone_init(msk);
 }

@@ -19,17 +19,20 @@ enum Agreement {
 
     static func differences(_ seen: Seen, _ other: Seen, _ backend: String) -> [String] {
         var differences = Differences()
-        let explained = seen.explainsRefusals && other.explainsRefusals
+        let explained = seen.sight.explainsRefusals && other.sight.explainsRefusals
+        let alike = seen.sight.seesFailedJoins == other.sight.seesFailedJoins
         for side in Side.allCases {
             differences.same(
-                lines(seen, side, explained), lines(other, side, explained),
+                lines(seen, side, explained, alike), lines(other, side, explained, alike),
                 "\(side.rawValue)'s records, next to \(backend):")
         }
         return differences.words
     }
 
-    /// - Parameter explained: both know why a server's listener refused a third ACK.
-    private static func lines(_ seen: Seen, _ side: Side, _ explained: Bool) -> [String] {
+    /// - Parameters:
+    ///   - explained: both know why a server's listener refused a third ACK.
+    ///   - alike: both see joins that fail before their SYN, or neither does.
+    private static func lines(_ seen: Seen, _ side: Side, _ explained: Bool, _ alike: Bool) -> [String] {
         seen.normalised(side) { line in
             let refusal: Set<String> =
                 !explained && side == .server && line.type == "join" && line.text("outcome") != "joined"
@@ -37,6 +40,8 @@ enum Agreement {
             return exceptions.reduce(into: refusal) { fields, exception in
                 if exception.of(line) { fields.formUnion(exception.fields) }
             }
+        } leavingOut: { line in
+            !alike && line.type == "join" && line.text("reason") == "connect_failed"
         }.map { $0.joined(separator: " ") }
     }
 }

@@ -78,7 +78,7 @@ final class Matrix {
         took("end of the stages")
 
         var parts: [String: [Int: TraceFile]] = [:]
-        var explains: [String: Bool] = [:]
+        var sights: [String: Sight] = [:]
         var lossy = false
         var failures: [String: [String]] = [:]
         var verified: [String: Verification] = [:]
@@ -86,7 +86,7 @@ final class Matrix {
             switch outcome {
             case .success(let file):
                 parts[backend] = file.byNamespace()
-                explains[backend] = file.explainsRefusals
+                sights[backend] = file.sight
                 failures[backend] = file.formDifferences()
                 if !options.isEmpty {
                     if let found = Verification(file) {
@@ -113,7 +113,7 @@ final class Matrix {
         for scenario in scenarios where !again.contains(where: { $0.name == scenario.name }) {
             let played = played.first { $0.scenario.name == scenario.name }
             let verdicts =
-                played.map { judge($0, parts, failures, verified, explains) }
+                played.map { judge($0, parts, failures, verified, sights) }
                 ?? backends.map { ($0, [lanes.trouble(scenario.name)]) }
             if lossy, !isLast, verdicts.contains(where: { !$0.differences.isEmpty }) {
                 again.append(scenario)
@@ -127,7 +127,7 @@ final class Matrix {
 
     private func judge(
         _ played: Played, _ parts: [String: [Int: TraceFile]], _ failures: [String: [String]],
-        _ verified: [String: Verification], _ explains: [String: Bool]
+        _ verified: [String: Verification], _ sights: [String: Sight]
     ) -> [(backend: String, differences: [String])] {
         let scenario = played.scenario
         let result: ScenarioResult
@@ -146,7 +146,7 @@ final class Matrix {
             let lines = spaces.flatMap { parts[$0]?.lines ?? [] }
             let seen = Seen(
                 TraceFile(lines: lines), scenario, played.whereabouts, result, on: kernel,
-                explainsRefusals: explains[backend] ?? true)
+                sight: sights[backend])
             var differences = counted + (failures[backend] ?? [])
             differences += seen.differences() + seen.counterDifferences(on: kernel)
             differences += seen.ladderDifferences(once: backend != "tracepoint")
