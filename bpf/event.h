@@ -111,7 +111,7 @@ enum mps_hook {
 #define MPS_F_V6ONLY_SOCKET  0x0800 /* an AF_INET6 socket (its peer may be v4-mapped) */
 #define MPS_F_PM_LISTENER    0x1000 /* ctx->pm_listener: the path manager's own */
 #define MPS_F_FALLBACK       0x2000 /* the msk has fallen back */
-#define MPS_F_FULL           0x4000 /* msk->fully_established */
+#define MPS_F_FULL           0x4000 /* msk->fully_established; a join that is gone: ctx->fully_established */
 #define MPS_F_RESET_REASON   0x8000 /* reset_reason is set */
 
 /* mps_event.option: the MPTCP subtype a packet carried (RFC 8684, section 3). */

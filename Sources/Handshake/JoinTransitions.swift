@@ -58,6 +58,10 @@ extension TransitionTable {
             .join(.joined, nil),
             "(no line) | check_fully_established: the fourth ACK"),
 
+        .init(
+            joinAsked, .closed, [.fullyEstablished], to: .closed, .join(.joined, nil),
+            "(no line) | the same, known only now: the packet was not seen"),
+
         // and what can go wrong
         .init(
             [.joinSynSent], .reset, to: .joinRefused,

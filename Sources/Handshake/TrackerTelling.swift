@@ -53,7 +53,10 @@ extension Tracker {
         record.localID = join.localID
         record.remoteID = join.remoteID
         record.backup = join.backup
-        record.timings = Self.timings(join, until: observation.time)
+        // When it was confirmed is not known if that shows at its end only.
+        if outcome != .joined || observation.step != .closed {
+            record.timings = Self.timings(join, until: observation.time)
+        }
         records.append(.join(record))
     }
 

@@ -110,6 +110,12 @@ import Testing
                 }
                 return true
             },
+            try edited("join-by-client", "without cgroup v2") { event in
+                if event.isKind(MPS_SUBFLOW_CLOSED), event.flags & UInt16(MPS_F_REQUEST_JOIN) != 0 {
+                    event.flags |= UInt16(MPS_F_FULL)
+                }
+                return event.flags & UInt16(MPS_F_PACKET) == 0
+            },
             try edited("blackhole-holds", "TCP MD5") { event in
                 if event.counted(MPS_MIB_SYNTX_DISABLED) {
                     event.mib = UInt8(MPS_MIB_MD5SIG_FALLBACK.rawValue)

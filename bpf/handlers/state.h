@@ -344,6 +344,10 @@ static __noinline int mps_on_subflow_closed(struct sock *ssk, _Bool is_mptcp, in
 		mps_fill_context(e, ssk);
 	e->remote_key = 0;
 	if (joins) {
+		struct mptcp_subflow_context *context = mps_context(ssk);
+
+		if (context && BPF_CORE_READ_BITFIELD_PROBED(context, fully_established))
+			e->flags |= MPS_F_FULL;
 		e->mib = mps_marked(ssk, key);
 		if (any_joining)
 			bpf_map_delete_elem(&joining, &key);

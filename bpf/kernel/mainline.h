@@ -223,6 +223,7 @@ struct mptcp_subflow_context {
 	      mp_join : 1,
 	      backup : 1,
 	      conn_finished : 1,
+	      fully_established : 1, /* a bool from 6.8 on */
 	      valid_csum_seen : 1, /* 5.14 */
 	      mpc_drop : 1; /* 6.12 */
 	_Bool pm_listener; /* 6.2 */
