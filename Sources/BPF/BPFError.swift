@@ -41,7 +41,10 @@ public struct BPFError: Error, CustomStringConvertible, Sendable {
     }
 
     /// errno in words.
-    public var reason: String { String(cString: strerror(code)) }
+    public var reason: String {
+        // ENOTSUPP, which only the kernel knows.
+        code == 524 ? "not supported by this kernel" : String(cString: strerror(code))
+    }
 
     /// The last line of `detail` that says something.
     public var lastDetail: String {

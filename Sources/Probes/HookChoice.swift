@@ -16,12 +16,16 @@ struct HookChoice {
     }
 
     private var candidates: [Candidate]
+    private let backend: Backend
     private let steps: Bool
 
     /// - Parameters:
+    ///   - backend: which ways may be taken.
     ///   - types: the kernel's own description; by it a function that is not there costs no trial.
     ///   - noCgroup: why there is no cgroup v2 root to attach to; nil: there is.
-    init(_ plans: [HookPlan], steps: Bool, types: borrowing KernelTypes, noCgroup: String?) {
+    init(_ backend: Backend, steps: Bool, types: borrowing KernelTypes, noCgroup: String?) {
+        let plans = HookTable.plans(backend)
+        self.backend = backend
         self.steps = steps
         candidates = plans.map { Candidate(plan: $0) }
         let hasFentry = plans.contains { $0.ways.contains { $0.attachment == .fentry } }
@@ -110,10 +114,17 @@ struct HookChoice {
         chosen.contains { $0.plan.isRequired && $0.way.programs.contains(program) }
     }
 
-    /// A hook without which nothing can be traced and that can't be attached, and why.
+    /// Why nothing can be traced, or not in the way that was asked for; nil: it can.
     var obstacle: String? {
         for candidate in candidates where candidate.plan.isRequired && Self.way(candidate) == nil {
             return "cannot attach \(candidate.plan.hook.name): \(Self.refusals(candidate))"
+        }
+        // Who asks for one way does not want another.
+        if backend == .fentry || backend == .kprobe,
+            !chosen.contains(where: { $0.way.attachment.isFunction }),
+            let connect = candidates.first(where: { $0.plan.hook == .tcpConnect })
+        {
+            return "cannot attach by \(Self.refusals(connect)); leave out --backend to trace by what works"
         }
         return nil
     }

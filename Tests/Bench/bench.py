@@ -30,7 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / ".build/release/mpscope"
-OBJECT = ROOT / "Sources/CEvent/generated/tracepoint.bpf.o"
+OBJECT = ROOT / "Sources/CEvent/generated/mpscope.bpf.o"
 FLOOR_SOURCE = Path(__file__).resolve().parent / "floor.c"
 FLOOR = ROOT / "build/bench/floor"
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")

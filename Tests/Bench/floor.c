@@ -136,6 +136,19 @@ static _Bool is_only_for_steps(const struct bpf_program *program)
 	return !strncmp(bpf_program__section_name(program), "cgroup/sock_", 12);
 }
 
+/*
+ * Not what mpscope attaches where functions can't be hooked, nor the variant for kernels whose
+ * tcp_send_reset has two arguments.
+ */
+static _Bool is_left_out(struct bpf_program *program)
+{
+	const char *section = bpf_program__section_name(program);
+
+	return !strncmp(section, "fentry/", 7) || !strncmp(section, "fexit/", 6) ||
+	       !strncmp(section, "kprobe/", 7) || !strncmp(section, "kretprobe/", 10) ||
+	       !strcmp(bpf_program__name(program), "tcp_send_reset_2");
+}
+
 static void attach(struct bpf_object *object, _Bool steps)
 {
 	int cgroup = open_cgroup_root();
@@ -144,7 +157,7 @@ static void attach(struct bpf_object *object, _Bool steps)
 	bpf_object__for_each_program(program, object) {
 		const char *section = bpf_program__section_name(program);
 
-		if (is_only_for_steps(program) && !steps)
+		if (is_left_out(program) || (is_only_for_steps(program) && !steps))
 			continue;
 		if (!strncmp(section, "cgroup", 6) ? !bpf_program__attach_cgroup(program, cgroup)
 						   : !bpf_program__attach(program))
@@ -224,7 +237,7 @@ int main(int argc, char **argv)
 	memcpy(globals + offset_of(object, ".rodata", "config"), &config, sizeof(config));
 	bpf_map__set_max_entries(bpf_object__find_map_by_name(object, "events"), RING_SIZE);
 	bpf_object__for_each_program(program, object)
-		if (is_only_for_steps(program) && !config.steps)
+		if (is_left_out(program) || (is_only_for_steps(program) && !config.steps))
 			bpf_program__set_autoload(program, 0);
 	if (bpf_object__load(object))
 		fail("cannot load %s", path);

@@ -22,6 +22,17 @@ extension Live {
             expect(try hidden("mount -t tmpfs none /sys/kernel/btf"), 69, ["BTF"])
         }
 
+        /// Who asks for one way does not get another: this kernel may have it, or says why not.
+        @Test(arguments: ["fentry", "kprobe"]) func aWayThatIsAskedFor(_ backend: String) throws {
+            let output = try trace(["--backend", backend, "--format", "json", "--duration", "0.2"])
+            if output.status == 0 {
+                let meta = try Line.all(Array(output.standardOutput.utf8)).first
+                #expect(meta?.text("backend") == backend)
+            } else {
+                expect(output, 69, ["cannot attach by \(backend)", "--backend"])
+            }
+        }
+
         /// Less is seen then, and it is said.
         @Test func noCgroup2() throws {
             let hide = "while read -r d p t r; do [ $t = cgroup2 ] && umount -l $p; done < /proc/mounts; true"

@@ -45,7 +45,7 @@ static __noinline int mps_on_listener_closed(struct sock *ssk, _Bool is_mptcp)
 	if (mps_read_ends(&ends, ssk))
 		return 0;
 	mps_closed_port(&ends.t, ssk);
-	if (!mps_netns_wanted(ends.t.netns))
+	if (!mps_netns_wanted(ends.t.netns) || mps_is_ours(ends.t.local))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_LISTENER_CLOSED, MPS_HOOK_SET_STATE);
 	if (!e)
