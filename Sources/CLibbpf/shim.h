@@ -3,11 +3,6 @@
 #ifndef MPSCOPE_CLIBBPF_SHIM_H
 #define MPSCOPE_CLIBBPF_SHIM_H
 
-/* vasprintf() */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
@@ -37,16 +32,21 @@ static inline struct mps_libbpf_log *mps_libbpf_log(void)
 static inline int mps_libbpf_keep(enum libbpf_print_level level, const char *format, va_list args)
 {
 	struct mps_libbpf_log *log = mps_libbpf_log();
-	char *line = NULL, *from;
+	char *line, *from;
 	size_t size, drop;
+	va_list again;
 	int n;
 
 	if (level > LIBBPF_WARN)
 		return 0;
 	/* A verifier's log comes as one message, of any length. */
-	n = vasprintf(&line, format, args);
-	if (n < 0)
+	va_copy(again, args);
+	n = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	line = n < 0 ? NULL : malloc((size_t)n + 1);
+	if (!line)
 		return 0;
+	vsnprintf(line, (size_t)n + 1, format, args);
 	size = (size_t)n;
 	from = line;
 	/* Keep the end: that is where the verifier says what is wrong. */

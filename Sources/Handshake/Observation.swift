@@ -48,6 +48,19 @@ public enum Hook: UInt8, Sendable, CaseIterable {
 }
 
 extension Hook {
+    /// A function of the kernel, hooked by its name.
+    public var isFunction: Bool {
+        switch self {
+        case .tcpConnect, .initSock, .checkReq, .finishConnect, .mptcpFinishConnect, .synRecvSock, .cloneInit,
+            .mskState, .tryFallback, .dropCtx, .subflowConnect, .finishJoin, .resetReason, .detectBlackhole,
+            .activeDisable, .mptcpEvent:
+            true
+        case .inetSockSetState, .skbEgress, .skbIngress, .tcpReceiveReset, .tcpSendReset, .dataAvailable,
+            .sockCreate, .sockRelease, .snapshot, .clock, .tracker:
+            false
+        }
+    }
+
     /// It tells more of what other hooks show as well, and never begins a connection.
     var onlyAdds: Bool {
         switch self {

@@ -180,6 +180,13 @@ extension Ladder.Rung {
             }
             if cell.columnCount <= room { line.append(cell) }
         }
+        // Which function told it, where there is room.
+        if hook.isFunction {
+            cell.clear()
+            cell.append("  ")
+            cell.append(text: hook.name)
+            if line.columnCount + cell.columnCount <= columns.width { line.append(cell) }
+        }
     }
 
     /// The packet that this step is about, if it was seen on the wire.

@@ -117,8 +117,8 @@ public enum HookTable {
         HookPlan(
             hook: .skbIngress, ways: [HookWay(.cgroup, "", "skb_ingress")],
             tells: "SYN, SYN-ACK and third ACK as TCP sees them, with their MPTCP option",
-            withoutIt: "functions stand in for SYN, SYN-ACK and third ACK; whether a join was confirmed, "
-                + "ADD_ADDR and RM_ADDR are not known"),
+            withoutIt: "functions stand in for SYN, SYN-ACK and third ACK; that a join was confirmed shows "
+                + "at its end only, ADD_ADDR and RM_ADDR not at all"),
         HookPlan(
             hook: .skbEgress, ways: [HookWay(.cgroup, "", "skb_egress")],
             tells: "SYN-ACKs (and SYNs, with --steps) as they leave, with their MPTCP option",
