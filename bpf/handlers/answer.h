@@ -46,11 +46,16 @@ static __noinline int mps_tell_subflow(struct sock *ssk, __u32 kind, __u32 hook)
 	return 0;
 }
 
-/* mptcp_active_detect_blackhole() returned: after too many timeouts the SYN asks no more. */
+/*
+ * mptcp_active_detect_blackhole() returned: after too many timeouts the SYN asks no more. It is
+ * called for every timeout of every state, and mpc_drop stays.
+ */
 static __always_inline int mps_on_detect_blackhole(struct sock *ssk)
 {
 	struct mptcp_subflow_context *context = mps_is_mptcp(ssk) ? mps_context(ssk) : 0;
 
+	if (BPF_CORE_READ(ssk, __sk_common.skc_state) != TCP_SYN_SENT)
+		return 0;
 	if (!context || !bpf_core_field_exists(context->mpc_drop) ||
 	    !BPF_CORE_READ_BITFIELD_PROBED(context, mpc_drop))
 		return 0;

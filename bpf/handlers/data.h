@@ -42,6 +42,9 @@ static __noinline int mps_on_bad_mapping(struct sock *ssk, __u32 status)
 		/* MP_FAIL first, as there had been a good one; the end of MPTCP shows later. */
 		before = status;
 	}
+	/* Its function comes next, and tells it: this is the cause. */
+	if (status != MPS_MAPPING_DUMMY && mps_is_attached(MPS_HOOK_TRY_FALLBACK))
+		before = known ? *known : status;
 	if (known)
 		status = *known;
 	any_fallen = 1;

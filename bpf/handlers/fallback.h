@@ -65,8 +65,9 @@ static __always_inline int mps_on_try_fallback(struct mptcp_sock *msk, int numbe
 	__u8 mib = mps_fallback_mib(number), state;
 	__u64 key = (__u64)msk;
 
-	/* Already, or it may not. */
-	if (mps_fell_back(BPF_CORE_READ(msk, flags)) || !BPF_CORE_READ(msk, allow_infinite_fallback))
+	/* Already, or it may not: data out of order forbid it (6.18, and stable kernels since). */
+	if (mps_fell_back(BPF_CORE_READ(msk, flags)) || !BPF_CORE_READ(msk, allow_infinite_fallback) ||
+	    BPF_CORE_READ(msk, out_of_order_queue.rb_node))
 		return 0;
 	state = BPF_CORE_READ(msk, sk.icsk_inet.sk.__sk_common.skc_state);
 	if (state != TCP_CLOSE && state != TCP_SYN_SENT)

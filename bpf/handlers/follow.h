@@ -139,9 +139,10 @@ static __always_inline _Bool mps_was_taken(struct mps_taken *taken, __u64 what, 
 {
 	__u32 depth = taken->depth;
 
-	for (__u32 i = 0; i < MPS_TAKEN; i++) {
-		if (i < depth && taken->what[i] == what) {
-			taken->depth = i;
+	/* From the last on: an older mark may have been left by a softirq. */
+	for (__u32 i = MPS_TAKEN; i > 0; i--) {
+		if (i <= depth && taken->what[i - 1] == what) {
+			taken->depth = i - 1;
 			return 1;
 		}
 	}

@@ -19,6 +19,9 @@ static __noinline int mps_on_request(struct sock *listener, struct request_sock 
 	if (mps_read_ends(&ends, (struct sock *)req))
 		return 0;
 	ends.t.netns = BPF_CORE_READ(listener, __sk_common.skc_net.net, ns.inum);
+	/* As the packet has it, where packets are not seen. */
+	if (joins)
+		any_join_received = 1;
 	if (joins ? !mps_join_wanted(&ends.t) : !mps_wanted(&ends.t, MPS_SIDE_SERVER))
 		return 0;
 	e = mps_reserve(sizeof(*e), MPS_REQUEST, MPS_HOOK_CHECK_REQ);

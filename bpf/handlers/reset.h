@@ -54,9 +54,12 @@ static __always_inline int mps_on_reset_out(struct sock *sk, struct sk_buff *skb
 	__u32 base = bpf_core_enum_value_exists(enum sk_rst_reason, SK_RST_REASON_MPTCP_RST_EUNSPEC) ?
 			     bpf_core_enum_value(enum sk_rst_reason, SK_RST_REASON_MPTCP_RST_EUNSPEC) : 0;
 	struct mps_cloned *here = mps_cloned_here();
+	__u64 refused = here->refused;
 	struct mps_tuple t = {};
 	struct mps_event *e;
 
+	/* Of this RST, or of one that was never sent: not to be found by a later packet. */
+	here->refused = 0;
 	if (!sk || !skb || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN || !mps_is_mptcp(sk))
 		return 0;
 	if (!mps_tuple_of_skb(&t, skb))
@@ -73,11 +76,10 @@ static __always_inline int mps_on_reset_out(struct sock *sk, struct sk_buff *skb
 	if (base && reason > base && reason <= base + 6) {
 		e->flags |= MPS_F_RESET_REASON;
 		e->reset_reason = reason - base;
-	} else if (here->refused == (__u64)skb) {
+	} else if (!base && refused == (__u64)skb) {
 		e->flags |= MPS_F_RESET_REASON;
 		e->reset_reason = here->refused_reason;
 	}
-	here->refused = 0;
 	if (!base && !mps_is_attached(MPS_HOOK_RESET_REASON))
 		e->option_flags = MPS_RESET_UNEXPLAINED;
 	e->mib = mps_marked(sk, MPS_MARK_SOFTIRQ);

@@ -164,6 +164,11 @@ static __always_inline int mps_on_tcp_connect(struct sock *ssk)
  */
 static __always_inline int mps_on_msk_connect(struct sock *sk)
 {
+	__u64 key = (__u64)sk;
+
+	/* Of the one that was here before. */
+	if (any_why)
+		bpf_map_delete_elem(&why, &key);
 	return mps_mark(sk, (__u64)sk);
 }
 

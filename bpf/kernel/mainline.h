@@ -173,8 +173,15 @@ struct tcp_sock {
 	_Bool is_mptcp;
 };
 
+struct rb_node;
+
+struct rb_root {
+	struct rb_node *rb_node;
+};
+
 struct mptcp_sock {
 	struct inet_connection_sock sk;
+	struct rb_root out_of_order_queue;
 	__u32 token;
 	unsigned long flags;
 	_Bool can_ack; /* the peer's key is known */
