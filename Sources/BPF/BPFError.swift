@@ -13,6 +13,7 @@ public struct BPFError: Error, CustomStringConvertible, Sendable {
         case buffer = "make the event buffer"
         case read = "read the event buffer"
         case find = "find"
+        case types = "read the kernel's types (BTF) in"
     }
 
     public var operation: Operation
@@ -42,8 +43,10 @@ public struct BPFError: Error, CustomStringConvertible, Sendable {
 
     /// errno in words.
     public var reason: String {
-        // ENOTSUPP, which only the kernel knows.
-        code == 524 ? "not supported by this kernel" : String(cString: strerror(code))
+        // ENOTSUPP, which only the kernel knows, and libbpf's own.
+        if code == 524 { return "not supported by this kernel" }
+        if code >= 4000 { return "not in a form that libbpf knows (its error \(code))" }
+        return String(cString: strerror(code))
     }
 
     /// The last line of `detail` that says something.

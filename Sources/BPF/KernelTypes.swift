@@ -13,11 +13,16 @@ public struct KernelTypes: ~Copyable {
         mps_libbpf_forget()
         errno = 0
         let found = path.map { btf__parse($0, nil) } ?? btf__load_vmlinux_btf()
-        guard let btf = found else { throw BPFError(.find, "the kernel's BTF", code: errno) }
+        guard let btf = found else {
+            throw BPFError(.types, path ?? "/sys/kernel/btf/vmlinux", code: errno)
+        }
         self.btf = btf
     }
 
     deinit { btf__free(btf) }
+
+    /// Of the library that reads it: `v1.1`.
+    public static var readerVersion: String { String(cString: libbpf_version_string()) }
 
     /// How many parameters a function of the kernel has; nil: there is none of that name, or it was
     /// inlined wherever it is called.

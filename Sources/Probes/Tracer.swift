@@ -206,6 +206,11 @@ public struct Tracer: ~Copyable {
 
     private static func explain(_ error: BPFError) -> TracerError {
         switch error.code {
+        case _ where error.operation == .types:
+            return .notPossible(
+                "cannot \(error.operation.rawValue) \(error.subject): \(error.reason); this libbpf "
+                    + "(\(KernelTypes.readerVersion)) may be older than they are: use a newer one, or --btf with "
+                    + "a file that it can read")
         case EPERM where error.operation != .find, EACCES where error.detail.isEmpty:
             return .notPermitted(
                 "\(error.operation.rawValue) \(error.subject) was refused: \(error.reason); "

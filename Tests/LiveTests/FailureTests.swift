@@ -22,6 +22,11 @@ extension Live {
             expect(try hidden("mount -t tmpfs none /sys/kernel/btf"), 69, ["BTF"])
         }
 
+        @Test func typesThatCannotBeRead() throws {
+            expect(
+                try trace(["--btf", "/etc/hostname", "--duration", "0.2"]), 69, ["BTF", "libbpf", "--btf"])
+        }
+
         /// Who asks for one way does not get another: this kernel may have it, or says why not.
         @Test(arguments: ["fentry", "kprobe"]) func aWayThatIsAskedFor(_ backend: String) throws {
             let output = try trace(["--backend", backend, "--format", "json", "--duration", "0.2"])
