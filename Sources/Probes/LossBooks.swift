@@ -2,6 +2,7 @@
 
 import BPF
 import CEvent
+import Glibc
 import Handshake
 
 /// The programs' own books of what they sent and what did not fit, mapped from the kernel.
@@ -65,14 +66,18 @@ public final class LossBooks {
         return result
     }
 
-    /// What the kernel skipped and no other program saw.
-    private func recursions() -> UInt64 {
-        (0..<Int(MPS_HOOK_COUNT.rawValue)).reduce(0) { total, index in
-            guard let hook = Decoder.hook(UInt8(index)) else { return total }
-            let skipped = misses(hook)
+    /// What the kernel skipped of a hook and no other program saw. Between a skip and the run of the
+    /// program that fills in there is a moment: what seems lost is looked at again.
+    private func missed(_ hook: Hook, _ index: Int) -> UInt64 {
+        let skipped = misses(hook)
+        func lacking() -> UInt64 {
             let caught = sum(index).caught
-            return total + (skipped > caught ? skipped - caught : 0)
+            return skipped > caught ? skipped - caught : 0
         }
+        let first = lacking()
+        if first <= seen[index].recursion { return first }
+        usleep(1000)
+        return lacking()
     }
 
     /// Everything that the programs saw, and how much of it was not sent.
@@ -84,7 +89,8 @@ public final class LossBooks {
             events &+= sum.events
             lost &+= sum.lost
         }
-        let missed = recursions()
+        // As far as it was told.
+        let missed = seen.reduce(0) { $0 + $1.recursion }
         return (events + missed, lost + missed)
     }
 
@@ -93,10 +99,8 @@ public final class LossBooks {
     public func new(at time: UInt64, _ report: (LostRecord) -> Void) {
         for index in 0..<Int(MPS_HOOK_COUNT.rawValue) {
             guard let hook = Decoder.hook(UInt8(index)) else { continue }
-            // Before the sums: what is skipped meanwhile may then only be in what was caught.
-            let skipped = misses(hook)
+            let missed = missed(hook, index)
             let sum = sum(index)
-            let missed = skipped > sum.caught ? skipped - sum.caught : 0
             if sum.lost > seen[index].ringFull {
                 report(
                     LostRecord(

@@ -264,6 +264,7 @@ final class Session {
         verification?.ended(tracker.openConnections())
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
+        totals = tracer.totals
         while !tracker.finish(at: now, atMost: Self.piece) { try deliver() }
         try deliver()
         verified = verification?.result(lost: outputs.tally.lostTotal)
