@@ -66,18 +66,12 @@ public final class LossBooks {
         return result
     }
 
-    /// What the kernel skipped of a hook and no other program saw. Between a skip and the run of the
-    /// program that fills in there is a moment: what seems lost is looked at again.
+    /// What the kernel skipped of a hook and no other program saw (yet: a moment after a skip the
+    /// program that fills in may still be on its way, and what is then told as lost was not).
     private func missed(_ hook: Hook, _ index: Int) -> UInt64 {
         let skipped = misses(hook)
-        func lacking() -> UInt64 {
-            let caught = sum(index).caught
-            return skipped > caught ? skipped - caught : 0
-        }
-        let first = lacking()
-        if first <= seen[index].recursion { return first }
-        usleep(1000)
-        return lacking()
+        let caught = sum(index).caught
+        return skipped > caught ? skipped - caught : 0
     }
 
     /// Everything that the programs saw, and how much of it was not sent.
