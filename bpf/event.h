@@ -223,7 +223,7 @@ struct mps_counter {
 	mps_u64 events;
 	mps_u64 lost;
 	mps_u64 table_full;
-	mps_u64 caught; /* what a second program saw while the hook's own was interrupted */
+	mps_u64 caught; /* signed: what a second program handled that the first was skipped for */
 };
 
 /* What the loader tells the programs, before they are loaded (read-only afterwards). */

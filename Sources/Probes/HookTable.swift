@@ -160,7 +160,7 @@ public enum HookTable {
         HookPlan(
             hook: .tcpConnect,
             ways: [
-                HookWay(.fentry, "tcp_connect", "fentry_tcp_connect"),
+                HookWay(.fentry, "tcp_connect", "fentry_tcp_connect", and: ["fentry_tcp_connect_2"]),
                 HookWay(.kprobe, "tcp_connect", "kprobe_tcp_connect"),
             ],
             tells: "a connect() that is about to send its SYN: who, from where, to whom, and whether it asks",

@@ -27,8 +27,9 @@ final class LoadedPrograms {
         var failures: [(program: String, error: BPFError)] = []
         for (plan, way) in chosen {
             do throws(BPFError) {
-                // What keeps the arguments comes first.
-                for name in way.programs {
+                // What keeps the arguments comes first. Of fentry programs that attached last runs first.
+                let isReversed = way.attachment == .fentry
+                for name in isReversed ? way.programs.reversed() : way.programs {
                     let program = try object.program(name)
                     links.add(try Self.attach(program, way, atReturn: name == way.program, cgroup))
                     // Nothing is lost when one that fills in is skipped.

@@ -51,8 +51,8 @@ public final class LossBooks {
         programs.reduce(0) { $1.hook == hook ? $0 + $1.program.recursionMisses : $0 }
     }
 
-    private func sum(_ hook: Int) -> (events: UInt64, lost: UInt64, tableFull: UInt64, caught: UInt64) {
-        var result: (events: UInt64, lost: UInt64, tableFull: UInt64, caught: UInt64) = (0, 0, 0, 0)
+    private func sum(_ hook: Int) -> (events: UInt64, lost: UInt64, tableFull: UInt64, caught: Int64) {
+        var result: (events: UInt64, lost: UInt64, tableFull: UInt64, caught: Int64) = (0, 0, 0, 0)
         for cpu in 0..<cpus {
             let place = cpu * Int(MPS_MAX_HOOKS) + hook
             guard place < counters.count else { break }
@@ -61,7 +61,7 @@ public final class LossBooks {
             result.events &+= counter.events
             result.lost &+= counter.lost
             result.tableFull &+= counter.table_full
-            result.caught &+= counter.caught
+            result.caught &+= Int64(bitPattern: counter.caught)
         }
         return result
     }
@@ -69,9 +69,8 @@ public final class LossBooks {
     /// What the kernel skipped of a hook and no other program saw (yet: a moment after a skip the
     /// program that fills in may still be on its way, and what is then told as lost was not).
     private func missed(_ hook: Hook, _ index: Int) -> UInt64 {
-        let skipped = misses(hook)
-        let caught = sum(index).caught
-        return skipped > caught ? skipped - caught : 0
+        let skipped = Int64(clamping: misses(hook))
+        return UInt64(max(0, skipped &- sum(index).caught))
     }
 
     /// Everything that the programs saw, and how much of it was not sent.

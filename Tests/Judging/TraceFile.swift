@@ -48,6 +48,16 @@ package struct TraceFile {
 
     package var lostTotal: Int { lines.last?.number("lost_total") ?? -1 }
 
+    /// What its `lost` records say, such as `37 × recursion of inet_sock_set_state`.
+    package var losses: String {
+        var counts: [String: Int] = [:]
+        for line in of("lost") {
+            counts["\(line.text("reason") ?? "?") of \(line.text("hook") ?? "?")", default: 0] +=
+                line.number("count") ?? 0
+        }
+        return counts.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(separator: ", ")
+    }
+
     /// What is wrong with it that holds of every trace, whatever it saw.
     package func formDifferences() -> [String] {
         var differences = Differences()

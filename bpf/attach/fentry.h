@@ -9,7 +9,13 @@
 SEC("fentry/tcp_connect")
 int BPF_PROG(fentry_tcp_connect, struct sock *sk)
 {
-	return mps_on_tcp_connect(sk);
+	return mps_on_tcp_connect(sk, 0);
+}
+
+SEC("fentry/tcp_connect")
+int BPF_PROG(fentry_tcp_connect_2, struct sock *sk)
+{
+	return mps_on_tcp_connect(sk, 1);
 }
 
 SEC("fexit/mptcp_init_sock")

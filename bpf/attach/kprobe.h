@@ -9,7 +9,7 @@
 SEC("kprobe/tcp_connect")
 int BPF_KPROBE(kprobe_tcp_connect, struct sock *sk)
 {
-	return mps_on_tcp_connect(sk);
+	return mps_on_tcp_connect(sk, 0);
 }
 
 SEC("kprobe/mptcp_init_sock")

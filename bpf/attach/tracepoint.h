@@ -6,25 +6,16 @@
 #ifndef MPSCOPE_ATTACH_TRACEPOINT_H
 #define MPSCOPE_ATTACH_TRACEPOINT_H
 
-/* One change of state. */
-static __always_inline __u64 mps_change(struct bpf_raw_tracepoint_args *ctx)
-{
-	return ctx->args[0] ^ (ctx->args[1] & 0xff) << 56 ^ (ctx->args[2] & 0xff) << 48;
-}
-
 SEC("raw_tracepoint/inet_sock_set_state")
 int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
-	mps_take(&mps_cloned_here()->changes, mps_change(ctx));
-	return mps_on_set_state((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
+	return mps_on_set_state_first((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
 }
 
 SEC("raw_tracepoint/inet_sock_set_state")
 int inet_sock_set_state_2(struct bpf_raw_tracepoint_args *ctx)
 {
-	if (mps_was_taken(&mps_cloned_here()->changes, mps_change(ctx), MPS_HOOK_SET_STATE))
-		return 0;
-	return mps_on_set_state((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
+	return mps_on_set_state_second((struct sock *)ctx->args[0], ctx->args[1], ctx->args[2]);
 }
 
 SEC("raw_tracepoint/tcp_receive_reset")
@@ -49,16 +40,13 @@ int tcp_send_reset_2(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tracepoint/subflow_check_data_avail")
 int subflow_check_data_avail(struct bpf_raw_tracepoint_args *ctx)
 {
-	mps_take(&mps_cloned_here()->data, ctx->args[1]);
-	return mps_on_data((__u8)ctx->args[0], (struct sk_buff *)ctx->args[1]);
+	return mps_on_data_first((__u8)ctx->args[0], (struct sk_buff *)ctx->args[1]);
 }
 
 SEC("raw_tracepoint/subflow_check_data_avail")
 int subflow_check_data_avail_2(struct bpf_raw_tracepoint_args *ctx)
 {
-	if (mps_was_taken(&mps_cloned_here()->data, ctx->args[1], MPS_HOOK_DATA_AVAIL))
-		return 0;
-	return mps_on_data((__u8)ctx->args[0], (struct sk_buff *)ctx->args[1]);
+	return mps_on_data_second((__u8)ctx->args[0], (struct sk_buff *)ctx->args[1]);
 }
 
 /* Every program below returns 1: go on, nothing is changed. */

@@ -73,4 +73,21 @@ static __always_inline int mps_on_data(__u32 status, struct sk_buff *skb)
 	return skb ? mps_on_bad_mapping(BPF_CORE_READ(skb, sk), status) : 0;
 }
 
+static __always_inline int mps_on_data_first(__u32 status, struct sk_buff *skb)
+{
+	mps_saw(&data, skb);
+	return mps_on_data(status, skb);
+}
+
+/*
+ * Told twice is told once here (`fallen` knows), so the second program handles all of it. Which of
+ * it the first was skipped for only the books ask.
+ */
+static __always_inline int mps_on_data_second(__u32 status, struct sk_buff *skb)
+{
+	if (!mps_was_seen(&data, skb))
+		mps_count_caught(MPS_HOOK_DATA_AVAIL, 1);
+	return mps_on_data(status, skb);
+}
+
 #endif

@@ -7,6 +7,7 @@
 #define MPSCOPE_HANDLERS_FOLLOW_H
 
 #include "marks.h"
+#include "twice.h"
 
 /* A SYN with MP_CAPABLE reached a plain TCP listener. The oldest make room: such a
  * handshake is decided within seconds. */
@@ -32,15 +33,6 @@ struct {
  * (tcp_check_req, tcp_child_process), so one place a CPU is enough. Only with TCP Fast Open
  * the second change comes with a later packet: then the listener is not known from here.
  */
-#define MPS_TAKEN 8
-
-/* What the first program of a hook has taken and the second has not yet passed over; see mps_take(). */
-struct mps_taken {
-	volatile __u64 what[MPS_TAKEN];
-	volatile __u32 depth;
-	__u32 unused;
-};
-
 struct mps_cloned {
 	__u64 child;
 	__u64 listener;
@@ -50,11 +42,6 @@ struct mps_cloned {
 	/* The MP_TCPRST reason of the RST that this CPU is about to send, and the packet it answers. */
 	__u32 refused_reason;
 	__u64 refused;
-	/* The msk whose verdict a function has just told: its change of state comes next. */
-	__u64 verdict;
-	/* Of inet_sock_set_state and of subflow_check_data_avail. */
-	struct mps_taken changes;
-	struct mps_taken data;
 };
 
 struct mps_cloned cloned[MPS_MAX_CPUS] = {};
@@ -117,37 +104,6 @@ __u32 any_offered = 0;
 static __always_inline struct mps_cloned *mps_cloned_here(void)
 {
 	return &cloned[bpf_get_smp_processor_id() & (MPS_MAX_CPUS - 1)];
-}
-
-/*
- * The kernel runs no program a second time on a CPU: what a softirq does that interrupts one is not
- * seen by it. So a hook whose every run counts has two, of which the second runs after the first. The
- * first marks what it takes. What the second finds marked, it passes over; what it does not find, the
- * first was skipped for. (Whatever was marked later belongs to a softirq that is over.)
- */
-static __always_inline void mps_take(struct mps_taken *taken, __u64 what)
-{
-	__u32 depth = taken->depth;
-
-	if (depth >= MPS_TAKEN)
-		depth = 0;
-	taken->what[depth] = what;
-	taken->depth = depth + 1;
-}
-
-static __always_inline _Bool mps_was_taken(struct mps_taken *taken, __u64 what, __u32 hook)
-{
-	__u32 depth = taken->depth;
-
-	/* From the last on: an older mark may have been left by a softirq. */
-	for (__u32 i = MPS_TAKEN; i > 0; i--) {
-		if (i <= depth && taken->what[i - 1] == what) {
-			taken->depth = i - 1;
-			return 1;
-		}
-	}
-	__sync_fetch_and_add(&mps_counter_of(hook)->caught, 1);
-	return 0;
 }
 
 static __always_inline void mps_remember_offer(const struct mps_tuple *t, __u64 listener, __u32 hook)

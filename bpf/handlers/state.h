@@ -147,14 +147,16 @@ static __noinline int mps_before_connect(struct sock *ssk)
 	return 0;
 }
 
-static __always_inline int mps_on_tcp_connect(struct sock *ssk)
+/* It has two programs: what is no longer in `connecting`, the other has told. */
+static __always_inline int mps_on_tcp_connect(struct sock *ssk, _Bool is_second)
 {
 	_Bool is_mptcp = mps_is_mptcp(ssk);
 	__u64 key = (__u64)ssk;
 
-	if (!is_mptcp && !config.all_tcp)
+	if ((!is_mptcp && !config.all_tcp) || bpf_map_delete_elem(&connecting, &key))
 		return 0;
-	bpf_map_delete_elem(&connecting, &key);
+	if (is_second)
+		mps_count_caught(MPS_HOOK_TCP_CONNECT, 1);
 	return mps_on_any_connect(ssk, is_mptcp, MPS_HOOK_TCP_CONNECT);
 }
 
@@ -404,9 +406,14 @@ static __noinline int mps_on_msk_closed(struct sock *sk, int old)
  */
 static __always_inline int mps_on_msk_state(struct sock *msk, int state)
 {
+	struct sock *taken = msk;
+
 	if (state != TCP_ESTABLISHED || BPF_CORE_READ(msk, __sk_common.skc_state) != TCP_SYN_SENT)
 		return 0;
-	mps_cloned_here()->verdict = (__u64)msk;
+	/* fentry's pointers can't be computed with; a copy is only a number. */
+	if (bpf_probe_read_kernel(&taken, sizeof(taken), &taken) ||
+	    !mps_take(&verdicts, taken, TCP_SYN_SENT, TCP_ESTABLISHED))
+		return 0;
 	return mps_on_msk_established(msk, MPS_HOOK_MSK_STATE);
 }
 
@@ -442,10 +449,9 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 			if (calibrating)
 				mps_calibrate(sk);
 			/* Not told by its function, which may be inlined in places. */
-			if (mps_cloned_here()->verdict != (__u64)sk)
-				return mps_on_msk_established(sk, MPS_HOOK_SET_STATE);
-			mps_cloned_here()->verdict = 0;
-			return 0;
+			if (mps_is_attached(MPS_HOOK_MSK_STATE) && mps_was_taken(&verdicts, sk, old, new))
+				return 0;
+			return mps_on_msk_established(sk, MPS_HOOK_SET_STATE);
 		}
 		if (new == TCP_ESTABLISHED && old == TCP_LISTEN)
 			return config.steps ? mps_on_msk_accepted(sk, MPS_HOOK_SET_STATE) : 0;
@@ -493,6 +499,23 @@ static __always_inline int mps_on_set_state(struct sock *sk, int old, int new)
 	if (is_mptcp && !joins && !config.steps && old != TCP_SYN_SENT && old != TCP_SYN_RECV)
 		return 0;
 	return mps_on_subflow_closed(sk, is_mptcp, old, joins);
+}
+
+static __always_inline int mps_on_set_state_first(struct sock *sk, int old, int new)
+{
+	if (!mps_take(&changes, sk, old, new)) {
+		mps_count_caught(MPS_HOOK_SET_STATE, -1);
+		return 0;
+	}
+	return mps_on_set_state(sk, old, new);
+}
+
+static __always_inline int mps_on_set_state_second(struct sock *sk, int old, int new)
+{
+	if (mps_was_taken(&changes, sk, old, new))
+		return 0;
+	mps_count_caught(MPS_HOOK_SET_STATE, 1);
+	return mps_on_set_state(sk, old, new);
 }
 
 #endif

@@ -45,7 +45,7 @@ enum Load: String, CaseIterable {
 
     func differences(_ file: TraceFile, _ said: String) -> [String] {
         guard self == .churn else { return file.lossyDifferences(port: port, count: count) }
-        return (file.lostTotal == 0 ? [] : ["lost \(file.lostTotal)"])
+        return (file.lostTotal == 0 ? [] : ["lost \(file.lostTotal): \(file.losses)"])
             + file.churnDifferences(port: port, count: count, actorSaid: said)
     }
 }
