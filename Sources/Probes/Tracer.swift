@@ -136,7 +136,7 @@ public struct Tracer: ~Copyable {
         do throws(BPFError) {
             let types = try KernelTypes(path: options.btf)
             choice = HookChoice(
-                options.backend, steps: options.steps, types: types, noCgroup: root.problem)
+                options.backend, steps: options.steps, types: types, functions: nil, noCgroup: root.problem)
             config = options.filters.configuration(
                 steps: options.steps, allTcp: options.allTcp, ownPid: UInt32(getpid()),
                 wakeBytes: UInt64(bufferSize / 4),
