@@ -15,7 +15,8 @@ ARCH := $(shell uname -m)
 PROGRAM := .build/release/mpscope
 GUEST := .build/release/vm-guest
 GENERATED := Sources/CEvent/generated
-OBJECTS := $(GENERATED)/mpscope.bpf.o
+# The programs for mainline; those for the out-of-tree stack, by the ring buffer and by the perf buffer.
+OBJECTS := $(addprefix $(GENERATED)/,mpscope.bpf.o multipath.bpf.o multipath-perf.bpf.o)
 # For tests of the perf buffer on kernels that need none.
 TEST_OBJECT := $(GENERATED)/transport.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
@@ -37,6 +38,14 @@ deps: ## install the Debian packages that building and testing need (does nothin
 	@Tools/deps.sh $(PACKAGES)
 
 $(GENERATED)/%.bpf.o: bpf/%.bpf.c $(BPF_SOURCES) Makefile | deps
+	@mkdir -p $(GENERATED)
+	$(CLANG) $(BPF_FLAGS) -c $< -o $@.new
+	@mv $@.new $@
+
+# What kernels from 4.14 on take: no global variables, no younger instructions.
+$(GENERATED)/multipath.bpf.o $(GENERATED)/multipath-perf.bpf.o: BPF_FLAGS += -DMPS_NO_GLOBALS -mcpu=v2
+$(GENERATED)/multipath-perf.bpf.o: BPF_FLAGS += -DMPS_PERF_BUFFER
+$(GENERATED)/multipath-perf.bpf.o: bpf/multipath.bpf.c $(BPF_SOURCES) Makefile | deps
 	@mkdir -p $(GENERATED)
 	$(CLANG) $(BPF_FLAGS) -c $< -o $@.new
 	@mv $@.new $@
