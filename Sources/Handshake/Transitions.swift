@@ -189,6 +189,10 @@ extension TransitionTable {
             "receive ACK: mptcp_check_req_master | mptcp_sk_clone_init"),
 
         .init(
+            [.ackReceivedPlain], .mptcpEstablished, [.mptcpSocket, .outOfTree], to: .accepted,
+            "receive ACK: mptcp_check_req_master; the SYN-ACK's option was stripped | (no line)"),
+
+        .init(
             [.accepted, .mptcpEstablished, .fallback, .subflowClosed, .closed], .mptcpEstablished, to: nil,
             "(no line) | mptcp_pm_fully_established: mptcp_event"),
         .init(
@@ -205,6 +209,10 @@ extension TransitionTable {
             to: .mptcpEstablished, .decide(.mptcp, nil),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED), mptcp_update_metasocket "
                 + "| tcp_rcv_state_process"),
+        .init(
+            [.ackReceivedPlain], .established, [.mptcpSocket, .capable, .outOfTree], to: .mptcpEstablished,
+            .decide(.mptcp, nil),
+            "receive ACK: mptcp_update_metasocket; the SYN-ACK's option was stripped | (no line)"),
         .init(
             [.synReceivedPlain], .established, [.plainSocket], to: .fallback,
             .decide(.fallback, .synWithoutMptcp),

@@ -255,6 +255,7 @@ public enum Decoder {
     private static func facts(_ event: mps_event, _ step: Step) -> Facts {
         func has(_ flag: Int32) -> Bool { event.flags & UInt16(flag) != 0 }
         var facts: Facts = has(MPS_F_MPTCP) ? .mptcpSocket : .plainSocket
+        if UInt32(event.hook) >= MPS_HOOK_ENABLE_SOCK.rawValue { facts.insert(.outOfTree) }
         if has(MPS_F_REQUEST_MPTCP) { facts.insert(.requestsMptcp) }
         if has(MPS_F_REQUEST_JOIN) { facts.insert(.requestsJoin) }
         if has(MPS_F_MP_CAPABLE) { facts.insert(.capable) }
