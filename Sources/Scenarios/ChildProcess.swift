@@ -45,8 +45,8 @@ package struct ChildProcess: ~Copyable {
     /// Waits until it has ended; nil if it has not by then.
     package mutating func wait(_ deadline: Deadline) throws(ScenarioError) -> ExitStatus? {
         if let status { return status }
-        let raw = mps_pidfd_open(pid)
-        guard raw >= 0 else { throw .failed("pidfd_open", on: "process \(pid)", raw) }
+        let raw = mps_child_end(pid)
+        guard raw >= 0 else { throw .failed("pthread_create", on: "process \(pid)", raw) }
         let descriptor = Descriptor(owning: raw)
         var entry = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
         while poll(&entry, 1, deadline.milliseconds) <= 0 {
