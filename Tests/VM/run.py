@@ -6,6 +6,8 @@
     run.py --kernel 6.12                      one of them
     run.py --kernel vmlinuz --modules DIR     any other
     run.py --kernel 6.12 -- mpscope doctor    runs a command in one guest: its output, its status
+    run.py --dist ARCHIVE --kernel 6.1        the archive of `make dist`, in a guest that has nothing else
+    run.py --dist ARCHIVE --kernel 6.1 -- mpscope doctor
 """
 import argparse
 import os
@@ -16,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import boot
+import distribution
 import initramfs
 import kernels
 import matrix
@@ -33,6 +36,8 @@ def parse():
                         "6.16, or the image of any other")
     parser.add_argument("--modules", type=Path, metavar="DIR",
                         help="the folder with the modules of an IMAGE: kernel/ and modules.dep")
+    parser.add_argument("--dist", type=Path, metavar="ARCHIVE",
+                        help="try what `make dist` made, instead of the program and the scenarios")
     parser.add_argument("--add", action="append", default=[], metavar="FILE[:NAME]",
                         help="a file for the guest, in /root unless NAME has a folder")
     parser.add_argument("--guest", type=Path, default=ROOT / ".build/release/vm-guest",
@@ -68,7 +73,8 @@ def execute(options, kernel, accel):
     for text in options.add:
         source, _, name = text.partition(":")
         added.append((source, name or Path(source).name))
-    archive = initramfs.build(kernel, options.program, job, added)
+    archive = initramfs.build_bare(kernel, options.dist, job) if options.dist \
+        else initramfs.build(kernel, options.program, job, added)
     status = None
 
     def hear(line):
@@ -109,6 +115,8 @@ def main():
     found = list(chosen(options))
     if options.command:
         return max(execute(options, kernel, accel) for kernel in found)
+    if options.dist:
+        return 1 if distribution.run(found, options.dist, accel) else 0
     return 1 if matrix.run(found, options, accel) else 0
 
 
