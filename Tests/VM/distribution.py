@@ -33,13 +33,15 @@ STEPS = [
          lacks=(r"\.so",)),
     Step("version", "mpscope --version", has=(r"^mpscope \d",)),
     # From another folder, through two links, one of them relative.
-    Step("links", "cd /tmp && ln -s ../usr/bin/mpscope m && ./m --version && /opt/mpscope/../mpscope/mpscope --version",
+    Step("links",
+         "cd /tmp && ln -s ../usr/bin/mpscope m && ./m --version && /opt/mpscope/../mpscope/mpscope --version",
          has=(r"^mpscope \d.*\nmpscope \d",)),
     Step("moved", "cp -r /opt/mpscope '/tmp/a folder' && '/tmp/a folder/mpscope' --version",
          has=(r"^mpscope \d",)),
     Step("alone", "cp /opt/mpscope/mpscope /tmp/alone; /tmp/alone --version", 69, has=(r"is not beside",)),
-    Step("variables-of-the-host",
-         "LD_PRELOAD=/none.so LD_LIBRARY_PATH=/none GLIBC_TUNABLES=x LD_SHOW_AUXV=1 mpscope --version",
+    Step("what-the-host-loads",
+         "echo /none.so > /etc/ld.so.preload; LD_PRELOAD=/none.so LD_LIBRARY_PATH=/none GLIBC_TUNABLES=x "
+         "LD_SHOW_AUXV=1 mpscope --version",
          has=(r"^mpscope \d",), lacks=(r"none", r"AT_")),
     # The launcher finds its folder; the program says what it lacks.
     Step("no-proc",

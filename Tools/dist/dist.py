@@ -35,6 +35,9 @@ COMPLETIONS = {
     "zsh": "zsh/site-functions/_mpscope",
     "fish": "fish/vendor_completions.d/mpscope.fish",
 }
+# What a system preloads into every program is made for its own libc; by ours it may be refused, and
+# mpscope with it. A name of the same length that no file can have:
+PRELOAD, NO_PRELOAD = b"/etc/ld.so.preload\0", b"/dev/null/-preload\0"
 # Packages of Swift that are in the program.
 PACKAGES = ["hdrhistogram-swift", "swift-argument-parser", "swift-log", "swift-numerics", "swift-system"]
 
@@ -128,7 +131,10 @@ def add_program(folder, program, launcher):
     folder.add("mpscope", launcher.read_bytes(), 0o755)
     for name, path in needed.items():
         folder.add(f"lib/{name}", path.read_bytes())
-    folder.add(f"lib/{loader.name}", loader.read_bytes(), 0o755)
+    content = loader.read_bytes()
+    if content.count(PRELOAD) != 1:
+        raise Trouble(f"{loader} does not name {PRELOAD.decode()} once")
+    folder.add(f"lib/{loader.name}", content.replace(PRELOAD, NO_PRELOAD), 0o755)
     # Whatever this system has beside: nothing may come from elsewhere than the folder.
     lib = folder.path / "lib"
     listed = output(lib / loader.name, "--inhibit-cache", "--library-path", lib, "--list", lib / "mpscope")
@@ -156,8 +162,9 @@ def add_licences(folder, needed):
         for path in texts:
             folder.add(f"licenses/{name}/{path.name}", path.read_bytes())
         lines.append(f"  {name}: {name}/")
-    lines += ["", "Files of Debian, unchanged. Any of them may be replaced by another build of the same",
-              "library. Sources: https://snapshot.debian.org/package/SOURCE/VERSION/", ""]
+    lines += ["", "Files of Debian. They are as they were, but for the name of /etc/ld.so.preload in the",
+              "loader: it reads no such file. Any may be replaced by another build of the same library.",
+              "Sources: https://snapshot.debian.org/package/SOURCE/VERSION/", ""]
     common = set()
     for name, path in sorted(needed.items()):
         package, source, version = package_of(path)
