@@ -127,7 +127,8 @@ def add_program(folder, program, launcher):
     loader, needed = libraries(program)
     # Not to be executed by itself: it would get the loader of the system it is on.
     folder.add("lib/mpscope", program.read_bytes())
-    output("strip", folder.path / "lib/mpscope")
+    # With the two hashes in it that say in which folder it was built.
+    output("strip", "-R", ".swift_modhash", "-R", ".note.gnu.build-id", folder.path / "lib/mpscope")
     folder.add("mpscope", launcher.read_bytes(), 0o755)
     for name, path in needed.items():
         folder.add(f"lib/{name}", path.read_bytes())
