@@ -315,9 +315,9 @@ static void tell_join(struct play *play)
 		const char *client, *client_reason, *server, *server_reason;
 	} ends[] = {
 		[JOINED] = { "joined", NULL, "joined", NULL },
-		/* The client resets it; to the server that is a RST in the handshake. */
-		[JOIN_STRIPPED] = { "reset", "synack_without_mp_join", "reset", "rst_in_handshake" },
-		[JOIN_HMAC] = { "rejected", "mp_join_synack_hmac_failure", "reset", "rst_in_handshake" },
+		/* The client resets it; what that means to the server, the facts leave open. */
+		[JOIN_STRIPPED] = { "reset", "synack_without_mp_join", "reset", "*" },
+		[JOIN_HMAC] = { "rejected", "mp_join_synack_hmac_failure", "reset", "*" },
 	};
 	enum join join = play->row->join;
 
@@ -348,7 +348,7 @@ static void syn_arrives(void *argument)
 	if (wants_mptcp(play->listener))
 		mptcp_conn_request(play->listener, &play->packet.skb);
 	else
-		tcp_conn_request(NULL, NULL, play->listener, &play->packet.skb);
+		tcp_conn_request(&stack_plain_ops, &stack_plain_ops, play->listener, &play->packet.skb);
 	stack_fastopen = 0;
 	play->request = stack_made;
 	play->answered = mptcp_rsk(play->request)->req.req.mptcp_rqsk;

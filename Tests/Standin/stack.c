@@ -30,6 +30,7 @@ static struct {
 } requests[REQUESTS];
 static unsigned long last_inode = 900000;
 
+char stack_plain_ops, stack_mptcp_ops;
 struct request_sock *stack_made;
 bool stack_fastopen;
 struct sock *stack_fastopen_child;
@@ -463,7 +464,7 @@ static void take_addresses(struct sock_common *to, const struct sk_buff *skb)
 	to->skc_family = ip[0] >> 4 == 4 ? AF_INET : AF_INET6;
 }
 
-/* rsk_ops: nothing, or what says that the request is to be MPTCP. sk: a listener, or for a join the meta. */
+/* rsk_ops: what kind of request it is to be. sk: a listener, or for a join the meta. */
 HOOKABLE int tcp_conn_request(void *rsk_ops, const void *af_ops, struct sock *sk, struct sk_buff *skb)
 {
 	struct request_sock *req = take_request();
@@ -478,9 +479,9 @@ HOOKABLE int tcp_conn_request(void *rsk_ops, const void *af_ops, struct sock *sk
 	req->__req_common.skc_state = 12; /* TCP_NEW_SYN_RECV */
 	req->__req_common.skc_net = sk->__sk_common.skc_net;
 	take_addresses(&req->__req_common, skb);
-	if (rsk_ops && tcp_sk(sk)->mpcb)
+	if (rsk_ops == &stack_mptcp_ops && tcp_sk(sk)->mpcb)
 		mptcp_join_reqsk_init(tcp_sk(sk)->mpcb, req, skb);
-	else if (rsk_ops)
+	else if (rsk_ops == &stack_mptcp_ops)
 		mptcp_reqsk_init(req, sk, skb, 0);
 	stack_made = req;
 	/* The child is there before the SYN-ACK is sent. */
@@ -498,7 +499,6 @@ HOOKABLE int tcp_conn_request(void *rsk_ops, const void *af_ops, struct sock *sk
 HOOKABLE int mptcp_conn_request(struct sock *sk, struct sk_buff *skb)
 {
 	struct mptcp_options_received mopt;
-	static char ops;
 
 	stack_options(skb, &mopt);
 	if (mopt.is_mp_join) {
@@ -509,11 +509,14 @@ HOOKABLE int mptcp_conn_request(struct sock *sk, struct sk_buff *skb)
 
 			if (sockets[i].used && tp->inside_tk_table && tp->mpcb && tp->mpcb->server_side &&
 			    tp->mptcp_loc_token == token)
-				return tcp_conn_request(&ops, &ops, &tp->inet_conn.icsk_inet.sk, skb);
+				return tcp_conn_request(&stack_mptcp_ops, &stack_mptcp_ops,
+							&tp->inet_conn.icsk_inet.sk, skb);
 		}
 		return -1;
 	}
-	return tcp_conn_request(mopt.saw_mpc ? &ops : NULL, &ops, sk, skb);
+	if (mopt.saw_mpc)
+		return tcp_conn_request(&stack_mptcp_ops, &stack_mptcp_ops, sk, skb);
+	return tcp_conn_request(&stack_plain_ops, &stack_plain_ops, sk, skb);
 }
 
 HOOKABLE int __mptcp_check_req_master(struct sock *child, struct request_sock *req)
