@@ -431,19 +431,25 @@ static void ack_arrives(void *argument)
 	stack_update(play->accepted);
 }
 
+/* The client's data reach the server, their ACK the client, the server's ACKs the server. */
 static void data_arrives(void *argument)
 {
 	struct play *play = argument;
 	bool stripped = play->row->strip_after || play->row->strip_synack;
-	int flag = stripped ? 0 : ACK_WITH_DSS;
 	static const __u8 dss[12] = { 30, 12, 0x20, 0x01 };
 
 	fill(&play->packet, &play->client_at, &play->server_at, ACK, dss, stripped ? 0 : sizeof(dss));
 	for (int i = 0; i < 2; i++) {
-		if (play->server_master)
-			mptcp_handle_ack_in_infinite(play->server_master, &play->packet.skb, flag);
-		if (play->client_master)
-			mptcp_handle_ack_in_infinite(play->client_master, &play->packet.skb, flag);
+		if (play->server_master) {
+			/* The ACK that comes with them is looked at first. */
+			mptcp_handle_ack_in_infinite(play->server_master, &play->packet.skb, 0);
+			stack_receive(play->server_master, !stripped);
+		}
+		if (play->client_master) {
+			if (!stripped)
+				stack_receive(play->client_master, 1);
+			mptcp_handle_ack_in_infinite(play->client_master, &play->packet.skb, DATA_ACKED);
+		}
 	}
 }
 

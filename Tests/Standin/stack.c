@@ -290,20 +290,35 @@ HOOKABLE void mptcp_sub_force_close(struct sock *sk)
 		tcp_set_state(sk, TCP_CLOSE);
 }
 
-/* Data or an ACK came; without a DSS before the first one that had it, the mapping becomes infinite. */
+static void become_infinite(struct tcp_sock *tp)
+{
+	tp->mpcb->infinite_mapping_rcv = 1;
+	tp->mpcb->infinite_mapping_snd = 1;
+	tp->mptcp->fully_established = 1;
+}
+
+/* What the receiver of data does before anything else: in that stack it is inlined, and not to be hooked. */
+void stack_receive(struct sock *sk, bool with_dss)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	if (with_dss)
+		tp->mptcp->fully_established = 1;
+	else if (!tp->mptcp->fully_established && !tp->mpcb->infinite_mapping_rcv)
+		become_infinite(tp);
+}
+
+/*
+ * For each ACK. Data were acknowledged by TCP, and never before by MPTCP: then the mapping becomes
+ * infinite. What the receiver decided shows at the next ACK, before this has done anything.
+ */
 HOOKABLE bool mptcp_handle_ack_in_infinite(struct sock *sk, const struct sk_buff *skb, int flag)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
 
 	SOMETHING(skb);
-	if (flag & ACK_WITH_DSS) {
-		tp->mptcp->fully_established = 1;
-		return 0;
-	}
-	if (tp->mptcp->fully_established)
-		return 0;
-	tp->mpcb->infinite_mapping_rcv = 1;
-	tp->mpcb->infinite_mapping_snd = 1;
+	if (!tp->mptcp->fully_established && flag & DATA_ACKED && !tp->mpcb->infinite_mapping_snd)
+		become_infinite(tp);
 	return 0;
 }
 

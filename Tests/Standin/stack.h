@@ -49,8 +49,8 @@ bool mptcp_handle_ack_in_infinite(struct sock *sk, const struct sk_buff *skb, in
 void mptcp_fallback_default(struct mptcp_cb *mpcb);
 void mptcp_hash_remove_bh(struct tcp_sock *meta_tp);
 
-/* What a packet carries of MPTCP, of the flag of mptcp_handle_ack_in_infinite. */
-#define ACK_WITH_DSS 1
+/* Of the flag of mptcp_handle_ack_in_infinite: TCP has an acknowledgement of data. */
+#define DATA_ACKED 0x8000
 
 static inline struct tcp_sock *tcp_sk(const struct sock *sk)
 {
@@ -83,6 +83,8 @@ extern struct sock *stack_fastopen_child;
 /* For so many SYN-ACKs the kernel has no memory: they are discarded. */
 extern int stack_short_of_memory;
 void stack_options(const struct sk_buff *skb, struct mptcp_options_received *found);
+/* A subflow receives data, or an acknowledgement, with or without MPTCP's option for it. */
+void stack_receive(struct sock *sk, bool with_dss);
 /* Calls mptcp_update_metasocket, whichever form it has. */
 void stack_update(struct sock *meta_sk);
 
