@@ -63,6 +63,8 @@ enum mps_kind {
 	MPS_SYN_GIVES_UP = 28,        /* mptcp_active_detect_blackhole: SYNs ask no more from here on */
 	MPS_BLACKHOLE = 29,           /* mptcp_active_disable: no SYN of this namespace asks for a while */
 	MPS_PM_ESTABLISHED = 30,      /* mptcp_event(MPTCP_EVENT_ESTABLISHED) */
+	MPS_SYNACK_DISCARDED = 31,    /* mptcp_rcv_synsent_state_process returned 2: as if it had not come */
+	MPS_FORCED_CLOSE = 32,        /* mptcp_sub_force_close: this end gives a subflow up */
 	MPS_KIND_COUNT
 };
 
@@ -93,6 +95,24 @@ enum mps_hook {
 	MPS_HOOK_DETECT_BLACKHOLE = 21, /* mptcp_active_detect_blackhole returns */
 	MPS_HOOK_ACTIVE_DISABLE = 22, /* mptcp_active_disable */
 	MPS_HOOK_MPTCP_EVENT = 23,   /* mptcp_event */
+	/* functions of the out-of-tree stack */
+	MPS_HOOK_ENABLE_SOCK = 24,   /* mptcp_enable_sock */
+	MPS_HOOK_LISTEN_START = 25,  /* inet_csk_listen_start returns */
+	MPS_HOOK_SYN_OPTIONS = 26,   /* mptcp_syn_options */
+	MPS_HOOK_CONN_REQUEST = 27,  /* mptcp_conn_request */
+	MPS_HOOK_TCP_CONN_REQUEST = 28, /* tcp_conn_request */
+	MPS_HOOK_REQSK_INIT = 29,    /* mptcp_reqsk_init returns */
+	MPS_HOOK_JOIN_REQSK_INIT = 30, /* mptcp_join_reqsk_init returns */
+	MPS_HOOK_SYNACK_OPTIONS = 31, /* mptcp_synack_options */
+	MPS_HOOK_SYNSENT = 32,       /* mptcp_rcv_synsent_state_process, and its return */
+	MPS_HOOK_TCP_FINISH_CONNECT = 33, /* tcp_finish_connect */
+	MPS_HOOK_TCP_CHECK_REQ = 34, /* tcp_check_req */
+	MPS_HOOK_CHECK_REQ_MASTER = 35, /* mptcp_check_req_master, and its return */
+	MPS_HOOK_CHECK_REQ_CHILD = 36, /* mptcp_check_req_child, and its return */
+	MPS_HOOK_UPDATE_METASOCKET = 37, /* mptcp_update_metasocket */
+	MPS_HOOK_TCP_SET_STATE = 38, /* tcp_set_state */
+	MPS_HOOK_ACK_IN_INFINITE = 39, /* mptcp_handle_ack_in_infinite */
+	MPS_HOOK_FORCE_CLOSE = 40,   /* mptcp_sub_force_close */
 	MPS_HOOK_COUNT
 };
 
@@ -157,6 +177,7 @@ enum mps_mib {
 #define MPS_MAPPING_BAD_CSUM 5
 #define MPS_MAPPING_NODSS 6
 #define MPS_MAPPING_MP_FAIL 7 /* none of the kernel's: the peer's MP_FAIL had come */
+#define MPS_MAPPING_INFINITE 8 /* nor this: the out-of-tree stack maps without a DSS from here on */
 
 /* Why an MPTCP listener sends a RST is not told by this kernel (MPS_RESET_OUT: mps_event.option_flags). */
 #define MPS_RESET_UNEXPLAINED 1
@@ -217,7 +238,7 @@ struct mps_owned_event {
  * `table_full` those that could not be followed because a map was full.
  */
 #define MPS_MAX_CPUS 1024
-#define MPS_MAX_HOOKS 32
+#define MPS_MAX_HOOKS 64
 
 struct mps_counter {
 	mps_u64 events;

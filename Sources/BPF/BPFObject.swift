@@ -30,6 +30,12 @@ public struct BPFObject: ~Copyable {
         if result != 0 { throw BPFError(.load, name, code: result) }
     }
 
+    /// Lets this process lock as much memory as it likes: before 5.11 programs and maps count as such.
+    public static func raiseMemoryLimit() {
+        // Who may not do it gets an error from what needs it.
+        _ = mps_raise_memory_limit()
+    }
+
     /// How many CPUs the kernel may ever use; their numbers are below it.
     public static var possibleCPUs: Int { max(1, Int(libbpf_num_possible_cpus())) }
 
@@ -57,6 +63,10 @@ public struct BPFObject: ~Copyable {
             throw BPFError(.find, "map \(name)", code: ENOENT)
         }
         return BPFMap(map: map, name: name)
+    }
+
+    public borrowing func hasMap(_ name: String) -> Bool {
+        bpf_object__find_map_by_name(object, name) != nil
     }
 }
 
@@ -168,6 +178,28 @@ public struct BPFMap {
     public func setMaxEntries(_ entries: UInt32) throws(BPFError) {
         let result = bpf_map__set_max_entries(map, entries)
         if result != 0 { throw BPFError(.configure, "map \(name)", code: result) }
+    }
+
+    /// Whether it is the perf buffers' (`PerfBuffer`); else a ring buffer is `RingBuffer`'s.
+    public var isPerfBuffer: Bool { bpf_map__type(map) == BPF_MAP_TYPE_PERF_EVENT_ARRAY }
+
+    /// Sets one entry of an array.
+    public func set<Value: BitwiseCopyable>(_ index: UInt32, to value: Value) throws(BPFError) {
+        let result = withUnsafeBytes(of: value) { bytes in
+            withUnsafeBytes(of: index) { key in
+                bpf_map__update_elem(map, key.baseAddress, key.count, bytes.baseAddress, bytes.count, 0)
+            }
+        }
+        if result != 0 { throw BPFError(.configure, "map \(name)", code: result) }
+    }
+
+    /// Reads the first entry of an array of which each CPU has its own: of all possible CPUs, one after
+    /// the other, each rounded up to 8 bytes.
+    /// - Returns: whether that worked; `bytes` must be of that size.
+    public func readPerCPU(into bytes: UnsafeMutableRawBufferPointer) -> Bool {
+        var key: UInt32 = 0
+        return bpf_map__lookup_elem(
+            map, &key, MemoryLayout<UInt32>.size, bytes.baseAddress, bytes.count, 0) == 0
     }
 
     /// The bytes of a map of global variables, as the programs start with them. To be set before

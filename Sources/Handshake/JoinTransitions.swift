@@ -32,6 +32,9 @@ extension TransitionTable {
 
         // receive SYN-ACK
         .init(
+            [.joinSynSent], .joinSynackReceived, [.discarded], to: nil,
+            "receive SYN-ACK: mptcp_rcv_synsent_state_process returns 2 | (no line)"),
+        .init(
             [.joinSynSent], .joinSynackReceived, [.optionJoin], to: .joinSynackReceived,
             "receive SYN-ACK: mptcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
         .init(
@@ -63,6 +66,9 @@ extension TransitionTable {
             "(no line) | the same, known only now: the packet was not seen"),
 
         // and what can go wrong
+        .init(
+            joinClientOpen, .reset, [.sentByUs], to: nil,
+            "receive SYN-ACK: mptcp_sub_force_close (v0.95) | (no line)"),
         .init(
             [.joinSynSent], .reset, to: .joinRefused,
             "(no line) | tcp_reset"),
@@ -198,6 +204,9 @@ extension TransitionTable {
             [.joinSynackSent, .joinAckReceivedPlain], .reset, [.sentByUs, .rstMptcp], to: .closed,
             .join(.reset, .ackWithoutMpJoin),
             "(no line) | subflow_syn_recv_sock: fallback_is_fatal"),
+        .init(
+            joinAnswered, .reset, [.sentByUs, .optionAbsent], to: .closed, .join(.reset, .ackWithoutMpJoin),
+            "receive ACK: mptcp_check_req_child | (no line)"),
         .init(
             joinAnswered, .reset, [.sentByUs, .rstProhibited], to: .closed, .join(.rejected, nil),
             "(no line) | subflow_syn_recv_sock, without a counter that tells why"),

@@ -7,6 +7,10 @@ public enum Hook: UInt8, Sendable, CaseIterable {
     case tcpConnect, initSock, checkReq, finishConnect, mptcpFinishConnect, synRecvSock, cloneInit, mskState
     case tryFallback, dropCtx, subflowConnect, finishJoin, resetReason, detectBlackhole, activeDisable
     case mptcpEvent
+    // of the out-of-tree stack
+    case enableSock, listenStart, synOptions, connRequest, tcpConnRequest, reqskInit, joinReqskInit
+    case synackOptions, synsentProcess, tcpFinishConnect, tcpCheckReq, checkReqMaster, checkReqChild
+    case updateMetasocket, tcpSetState, ackInInfinite, forceClose
     /// Not a program: the socket tables, read by sock_diag.
     case snapshot
     /// Not a program: time that passed, the end of the trace.
@@ -40,6 +44,23 @@ public enum Hook: UInt8, Sendable, CaseIterable {
         case .detectBlackhole: "mptcp_active_detect_blackhole"
         case .activeDisable: "mptcp_active_disable"
         case .mptcpEvent: "mptcp_event"
+        case .enableSock: "mptcp_enable_sock"
+        case .listenStart: "inet_csk_listen_start"
+        case .synOptions: "mptcp_syn_options"
+        case .connRequest: "mptcp_conn_request"
+        case .tcpConnRequest: "tcp_conn_request"
+        case .reqskInit: "mptcp_reqsk_init"
+        case .joinReqskInit: "mptcp_join_reqsk_init"
+        case .synackOptions: "mptcp_synack_options"
+        case .synsentProcess: "mptcp_rcv_synsent_state_process"
+        case .tcpFinishConnect: "tcp_finish_connect"
+        case .tcpCheckReq: "tcp_check_req"
+        case .checkReqMaster: "mptcp_check_req_master"
+        case .checkReqChild: "mptcp_check_req_child"
+        case .updateMetasocket: "mptcp_update_metasocket"
+        case .tcpSetState: "tcp_set_state"
+        case .ackInInfinite: "mptcp_handle_ack_in_infinite"
+        case .forceClose: "mptcp_sub_force_close"
         case .snapshot: "sock_diag"
         case .clock: "clock"
         case .tracker: "tracker"
@@ -53,7 +74,10 @@ extension Hook {
         switch self {
         case .tcpConnect, .initSock, .checkReq, .finishConnect, .mptcpFinishConnect, .synRecvSock, .cloneInit,
             .mskState, .tryFallback, .dropCtx, .subflowConnect, .finishJoin, .resetReason, .detectBlackhole,
-            .activeDisable, .mptcpEvent:
+            .activeDisable, .mptcpEvent, .enableSock, .listenStart, .synOptions, .connRequest,
+            .tcpConnRequest,
+            .reqskInit, .joinReqskInit, .synackOptions, .synsentProcess, .tcpFinishConnect, .tcpCheckReq,
+            .checkReqMaster, .checkReqChild, .updateMetasocket, .tcpSetState, .ackInInfinite, .forceClose:
             true
         case .inetSockSetState, .skbEgress, .skbIngress, .tcpReceiveReset, .tcpSendReset, .dataAvailable,
             .sockCreate, .sockRelease, .snapshot, .clock, .tracker:
@@ -75,12 +99,19 @@ extension Hook {
     var showsSocket: Bool {
         switch self {
         case .inetSockSetState, .mskState, .cloneInit: true
+        case .updateMetasocket, .tcpFinishConnect, .tcpSetState: true
         default: false
         }
     }
 
+    /// A SYN as it leaves, and again: never the beginning of a connection.
+    var showsSynOut: Bool { self == .skbEgress || self == .synOptions }
+
+    /// A SYN as it comes, each time.
+    var showsSynIn: Bool { self == .skbIngress || self == .connRequest || self == .tcpConnRequest }
+
     /// It tells of MPTCP's end after a handshake.
-    var showsFallback: Bool { self == .dataAvailable || self == .tryFallback }
+    var showsFallback: Bool { self == .dataAvailable || self == .tryFallback || self == .ackInInfinite }
 }
 
 /// What is true of an observation, as bits that a row of the transition table can ask for.
@@ -166,6 +197,12 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let neverSent = Facts(rawValue: 1 << 37)
     /// The kernel does not tell why it sends this RST.
     public static let unexplained = Facts(rawValue: 1 << 39)
+    /// The kernel takes the packet as if it had not come.
+    public static let discarded = Facts(rawValue: 1 << 40)
+    /// The connection goes on without DSS, in one direction or both (infinite mapping).
+    public static let infiniteMapping = Facts(rawValue: 1 << 41)
+    /// A function of the out-of-tree stack tells it.
+    public static let outOfTree = Facts(rawValue: 1 << 42)
     /// The kernel begins to keep connections of this namespace from asking (`mptcp_active_disable`).
     public static let beginsBlackhole = Facts(rawValue: 1 << 38)
 

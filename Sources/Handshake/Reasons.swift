@@ -31,6 +31,7 @@ public enum Reason: String, Sendable, CaseIterable {
     case dataCsumErr = "data_csum_err"
     case mpFailRx = "mp_fail_rx"
     case dssCorruptionFallback = "dss_corruption_fallback"
+    case infiniteMapping = "infinite_mapping"
     // refused, reset, timeout
     case rstToSyn = "rst_to_syn"
     case rstInHandshake = "rst_in_handshake"
@@ -133,6 +134,9 @@ public enum Reason: String, Sendable, CaseIterable {
         case .dssCorruptionFallback:
             "The DSS options did not fit the data: something on the path splits, joins or repeats segments without "
                 + "understanding MPTCP; look for proxies and offloading."
+        case .infiniteMapping:
+            "The connection goes on without DSS (infinite mapping): something strips MPTCP's options from data, or "
+                + "from the SYN-ACK on its way to the client; trace the other end."
         case .rstToSyn:
             "Nothing listens on that address and port, or a firewall rejects it."
         case .rstInHandshake:

@@ -17,7 +17,7 @@ extension Tracker {
                 ?? connections.token(observation.netns, observation.token)
             return parent.flatMap { addJoin(observation, $0) }
         case .joinSynSent:
-            return observation.hook == .skbEgress
+            return observation.hook.showsSynOut
                 ? sameEnds(connections.subflow(observation.socket), observation) : joining(observation)
         case .joinSynReceived:
             return stillHalfOpen(observation) ?? joinReceived(observation)
@@ -31,7 +31,7 @@ extension Tracker {
             }
             return joinAccepted(observation)
         case .synSent:
-            return observation.hook == .skbEgress
+            return observation.hook.showsSynOut
                 ? sameEnds(connections.subflow(observation.socket), observation) : connecting(observation)
         case .synReceived:
             // A half-open handshake of the same addresses that was answered is this SYN again.

@@ -86,9 +86,9 @@ extension Tracker {
         switch observation.step {
         case .synSent, .joinSynSent:
             if connections[index].synTime == 0 { connections[index].synTime = observation.time }
-            if observation.hook != .skbEgress { connections[index].remote = observation.remote }
+            if !observation.hook.showsSynOut { connections[index].remote = observation.remote }
         case .synReceived, .joinSynReceived:
-            let isPacket = observation.hook == .skbIngress
+            let isPacket = observation.hook.showsSynIn
             if connections[index].synTime == 0 {
                 connections[index].synTime = observation.time
             } else if isPacket, connections[index].synRetransmits < 255 {

@@ -47,6 +47,9 @@ extension TransitionTable {
 
         // receive SYN-ACK
         .init(
+            [.synSent, .synSentUnasked, .tcpSynSent], .synackReceived, [.discarded], to: nil,
+            "receive SYN-ACK: mptcp_rcv_synsent_state_process returns 2 | (no line)"),
+        .init(
             [.synSent], .synackReceived, [.optionCapable], to: .synackReceived,
             "receive SYN-ACK: tcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
         .init(
@@ -103,6 +106,9 @@ extension TransitionTable {
             "the same, of a handshake that began before the trace"),
 
         // and what can go wrong
+        .init(
+            clientOpen, .reset, [.sentByUs], to: nil,
+            "(no line) | mptcp_sub_force_close (v0.95): of the first subflow | (no line)"),
         .init(
             clientOpen, .reset, to: .reset,
             "(no line) | tcp_reset"),
@@ -183,6 +189,10 @@ extension TransitionTable {
             "receive ACK: mptcp_check_req_master | mptcp_sk_clone_init"),
 
         .init(
+            [.ackReceivedPlain], .mptcpEstablished, [.mptcpSocket, .outOfTree], to: .accepted,
+            "receive ACK: mptcp_check_req_master; the SYN-ACK's option was stripped | (no line)"),
+
+        .init(
             [.accepted, .mptcpEstablished, .fallback, .subflowClosed, .closed], .mptcpEstablished, to: nil,
             "(no line) | mptcp_pm_fully_established: mptcp_event"),
         .init(
@@ -199,6 +209,10 @@ extension TransitionTable {
             to: .mptcpEstablished, .decide(.mptcp, nil),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED), mptcp_update_metasocket "
                 + "| tcp_rcv_state_process"),
+        .init(
+            [.ackReceivedPlain], .established, [.mptcpSocket, .capable, .outOfTree], to: .mptcpEstablished,
+            .decide(.mptcp, nil),
+            "receive ACK: mptcp_update_metasocket; the SYN-ACK's option was stripped | (no line)"),
         .init(
             [.synReceivedPlain], .established, [.plainSocket], to: .fallback,
             .decide(.fallback, .synWithoutMptcp),
@@ -256,6 +270,12 @@ extension TransitionTable {
             [.mptcpEstablished], .fallback, [.dssCorruption], to: .fallback,
             .fallBack(.dssCorruptionFallback),
             "(no line) | mptcp_dss_corruption: mptcp_try_fallback"),
+        .init(
+            [.mptcpEstablished], .fallback, [.infiniteMapping], to: .fallback, .fallBack(.infiniteMapping),
+            "(no line) | mptcp_handle_ack_in_infinite (v0.95)"),
+        .init(
+            [.subflowClosed], .fallback, [.infiniteMapping], to: nil, .fallBack(.infiniteMapping),
+            "(no line) | the same, seen when its subflow was gone"),
         .init(
             [.mptcpEstablished], .fallback, [.fullyEstablished], to: .fallback, .fallBack(nil),
             "(no line) | mptcp_dss_corruption"),

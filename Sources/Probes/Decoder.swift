@@ -142,6 +142,23 @@ public enum Decoder {
         case MPS_HOOK_DETECT_BLACKHOLE.rawValue: .detectBlackhole
         case MPS_HOOK_ACTIVE_DISABLE.rawValue: .activeDisable
         case MPS_HOOK_MPTCP_EVENT.rawValue: .mptcpEvent
+        case MPS_HOOK_ENABLE_SOCK.rawValue: .enableSock
+        case MPS_HOOK_LISTEN_START.rawValue: .listenStart
+        case MPS_HOOK_SYN_OPTIONS.rawValue: .synOptions
+        case MPS_HOOK_CONN_REQUEST.rawValue: .connRequest
+        case MPS_HOOK_TCP_CONN_REQUEST.rawValue: .tcpConnRequest
+        case MPS_HOOK_REQSK_INIT.rawValue: .reqskInit
+        case MPS_HOOK_JOIN_REQSK_INIT.rawValue: .joinReqskInit
+        case MPS_HOOK_SYNACK_OPTIONS.rawValue: .synackOptions
+        case MPS_HOOK_SYNSENT.rawValue: .synsentProcess
+        case MPS_HOOK_TCP_FINISH_CONNECT.rawValue: .tcpFinishConnect
+        case MPS_HOOK_TCP_CHECK_REQ.rawValue: .tcpCheckReq
+        case MPS_HOOK_CHECK_REQ_MASTER.rawValue: .checkReqMaster
+        case MPS_HOOK_CHECK_REQ_CHILD.rawValue: .checkReqChild
+        case MPS_HOOK_UPDATE_METASOCKET.rawValue: .updateMetasocket
+        case MPS_HOOK_TCP_SET_STATE.rawValue: .tcpSetState
+        case MPS_HOOK_ACK_IN_INFINITE.rawValue: .ackInInfinite
+        case MPS_HOOK_FORCE_CLOSE.rawValue: .forceClose
         default: nil
         }
     }
@@ -204,6 +221,8 @@ public enum Decoder {
         case MPS_SYN_IN.rawValue: return (join ? .joinSynReceived : .synReceived, .server)
         case MPS_SYNACK_OUT.rawValue: return (join ? .joinSynackSent : .synackSent, .server)
         case MPS_SYNACK_IN.rawValue: return (join ? .joinSynackReceived : .synackReceived, .client)
+        case MPS_SYNACK_DISCARDED.rawValue: return (join ? .joinSynackReceived : .synackReceived, .client)
+        case MPS_FORCED_CLOSE.rawValue: return (.reset, nil)
         case MPS_ACK_IN.rawValue: return (.ackReceived, .server)
         case MPS_SUBFLOW_ESTABLISHED.rawValue: return (.established, .client)
         case MPS_CHILD_ESTABLISHED.rawValue: return (joined ? .joinEstablished : .established, .server)
@@ -236,6 +255,7 @@ public enum Decoder {
     private static func facts(_ event: mps_event, _ step: Step) -> Facts {
         func has(_ flag: Int32) -> Bool { event.flags & UInt16(flag) != 0 }
         var facts: Facts = has(MPS_F_MPTCP) ? .mptcpSocket : .plainSocket
+        if UInt32(event.hook) >= MPS_HOOK_ENABLE_SOCK.rawValue { facts.insert(.outOfTree) }
         if has(MPS_F_REQUEST_MPTCP) { facts.insert(.requestsMptcp) }
         if has(MPS_F_REQUEST_JOIN) { facts.insert(.requestsJoin) }
         if has(MPS_F_MP_CAPABLE) { facts.insert(.capable) }
@@ -279,6 +299,7 @@ public enum Decoder {
             case MPS_MAPPING_MP_FAIL: facts.insert(.mpFail)
             case MPS_MAPPING_BAD_CSUM: facts.insert(.badChecksum)
             case MPS_MAPPING_NODSS, MPS_MAPPING_INVALID: facts.insert(.noMapping)
+            case MPS_MAPPING_INFINITE: facts.insert(.infiniteMapping)
             default: break
             }
         }
@@ -289,6 +310,8 @@ public enum Decoder {
         case MPS_SYN_GIVES_UP.rawValue: facts.insert(.optionAbsent)
         case MPS_BLACKHOLE.rawValue: facts.insert(.beginsBlackhole)
         case MPS_JOIN_FAILED.rawValue: facts.insert(.neverSent)
+        case MPS_SYNACK_DISCARDED.rawValue: facts.insert(.discarded)
+        case MPS_FORCED_CLOSE.rawValue: facts.insert(.sentByUs)
         default: break
         }
         switch UInt32(event.mib) {

@@ -22,9 +22,13 @@ struct HookChoice {
     /// - Parameters:
     ///   - backend: which ways may be taken.
     ///   - types: the kernel's own description; by it a function that is not there costs no trial.
+    ///   - functions: of the out-of-tree stack, those that the kernel has; nil: the stack is mainline.
     ///   - noCgroup: why there is no cgroup v2 root to attach to; nil: there is.
-    init(_ backend: Backend, steps: Bool, types: borrowing KernelTypes, noCgroup: String?) {
-        let plans = HookTable.plans(backend)
+    init(
+        _ backend: Backend, steps: Bool, types: borrowing KernelTypes, functions: Set<String>?,
+        noCgroup: String?
+    ) {
+        let plans = HookTable.plans(backend, functions == nil ? .mainline : .multipath)
         self.backend = backend
         self.steps = steps
         candidates = plans.map { Candidate(plan: $0) }
@@ -32,8 +36,9 @@ struct HookChoice {
         let hasKprobe = plans.contains { $0.ways.contains { $0.attachment == .kprobe } }
         // Every kernel with TCP has this function.
         let noFentry = hasFentry ? Trial.fentry(on: "tcp_connect")?.reason : nil
+        // Before 4.17 the kernel has kprobes that this trial does not find.
         let noKprobe =
-            hasKprobe
+            hasKprobe && functions == nil
             ? Trial.kprobe(on: "tcp_connect").map {
                 $0.code == ENODEV ? "this kernel was built without them" : $0.reason
             } : nil
@@ -44,6 +49,9 @@ struct HookChoice {
                     switch way.attachment {
                     case .fentry, .fexit:
                         noFentry.map { ($0, false) } ?? Self.lacks(way, types).map { ($0, true) }
+                    case .kprobe where functions != nil, .kretprobe where functions != nil:
+                        functions?.contains(way.target) == true
+                            ? nil : ("this kernel has no \(way.target), or it is inlined", true)
                     case .kprobe, .kretprobe:
                         noKprobe.map { ($0, false) } ?? Self.lacks(way, types).map { ($0, true) }
                     case .rawTracepoint, .tracepoint: Self.lacks(way, types).map { ($0, true) }

@@ -92,8 +92,8 @@ public struct HookPlan: Sendable {
 /// Every hook, in one table.
 public enum HookTable {
     /// What a trace with that backend may attach.
-    public static func plans(_ backend: Backend) -> [HookPlan] {
-        all.compactMap { plan in
+    public static func plans(_ backend: Backend, _ stack: Stack = .mainline) -> [HookPlan] {
+        (stack == .mainline ? all : multipath).compactMap { plan in
             var plan = plan
             plan.ways.removeAll { !backend.allows($0.attachment) }
             return plan.ways.isEmpty ? nil : plan

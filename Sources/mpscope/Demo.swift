@@ -56,7 +56,12 @@ struct Demo: ParsableCommand {
         let options = try LiveOptions.parse(arguments)
 
         // Before anything is made: what can't be traced needs no namespaces.
-        try Requirements.check(Machine.read())
+        let subject = try Requirements.check(Machine.read())
+        if subject.stack != .mainline {
+            throw Failure(
+                "the demo's scenarios are for mainline's MPTCP; trace real traffic on this kernel, with mpscope trace",
+                .unavailable)
+        }
         let signals = try Signals()
         let worker: StageWorker
         let ends: StageWorker.Ends
@@ -166,13 +171,13 @@ private final class DemoRun {
                 throw Failure("interrupted; nothing is left behind", ExitStatus(130))
             }
             // The others may well work: a kernel without a counter, a machine under load.
-            try session.pump()
+            try session.catchUp()
             session.setTap(nil)
             rows.append(Row(name: scenario.name, expected: "to run", seen: "\(error)", matches: false))
             return
         }
         // Everything happened before the scenario was over: it is in the buffer.
-        try session.pump()
+        try session.catchUp()
         if let recordings {
             session.setTap(nil)
             do throws(OutputError) {
