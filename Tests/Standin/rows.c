@@ -225,7 +225,7 @@ static __u8 join_option(__u8 *option, __u8 length, __u8 id, __u32 token, bool go
 	option[2] = 0x10;
 	option[3] = length == 24 ? 0 : id;
 	if (length == 12)
-		put32(option + 4, token);
+		memcpy(option + 4, &token, 4);
 	else
 		option[4] = good ? 0x5a : 0;
 	return length;
@@ -254,9 +254,10 @@ static void tell(struct play *play, const char *type, const char *side, const st
 	words(here, sizeof(here), local);
 	words(there, sizeof(there), remote);
 	if (token)
-		length = snprintf(tokens, sizeof(tokens), "\ttoken=%08x", token);
+		length = snprintf(tokens, sizeof(tokens), "\ttoken=%08x", __builtin_bswap32(token));
 	if (remote_token)
-		snprintf(tokens + length, sizeof(tokens) - length, "\tremote_token=%08x", remote_token);
+		snprintf(tokens + length, sizeof(tokens) - length, "\tremote_token=%08x",
+			 __builtin_bswap32(remote_token));
 	if (reason)
 		snprintf(why, sizeof(why), "\treason=%s", reason);
 	machine_truth("row=%s\ttype=%s\tside=%s\tfamily=%d\tlocal=%s\tremote=%s%s\tpid=%d\toutcome=%s%s%s\n",
@@ -328,7 +329,8 @@ static void tell_join(struct play *play)
 	     ends[join].client, ends[join].client_reason,
 	     join == JOINED ? "\tlocal_id=1\tremote_id=0" : "\tlocal_id=1");
 	tell(play, "join", "server", &play->server_at, &play->join_at, play->server_token, 0,
-	     ends[join].server, ends[join].server_reason, "\tlocal_id=0\tremote_id=1");
+	     ends[join].server, ends[join].server_reason,
+	     join == JOINED ? "\tlocal_id=0\tremote_id=1" : "\tremote_id=1");
 }
 
 /* ---------------------------------------------------------------- in softirqs */

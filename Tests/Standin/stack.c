@@ -517,13 +517,11 @@ HOOKABLE int mptcp_conn_request(struct sock *sk, struct sk_buff *skb)
 
 	stack_options(skb, &mopt);
 	if (mopt.is_mp_join) {
-		__u32 token = __builtin_bswap32(mopt.mptcp_rem_token);
-
 		for (unsigned int i = 0; i < COUNT(sockets); i++) {
 			struct tcp_sock *tp = &sockets[i].tcp;
 
 			if (sockets[i].used && tp->inside_tk_table && tp->mpcb && tp->mpcb->server_side &&
-			    tp->mptcp_loc_token == token)
+			    tp->mptcp_loc_token == mopt.mptcp_rem_token)
 				return tcp_conn_request(&stack_mptcp_ops, &stack_mptcp_ops,
 							&tp->inet_conn.icsk_inet.sk, skb);
 		}
