@@ -66,7 +66,7 @@ public struct Stage: ~Copyable {
     /// a pipe) when every wait on this stage shall end with `ScenarioError.interrupted`; it
     /// stays the caller's.
     public init(
-        executable: String = "/proc/self/exe", interruptedBy: FileDescriptor? = nil
+        executable: String = OwnProgram.path, interruptedBy: FileDescriptor? = nil
     ) throws(ScenarioError) {
         guard geteuid() == 0 else {
             throw .usage("network namespaces can only be made by root; run as root")
