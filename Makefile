@@ -16,6 +16,8 @@ PROGRAM := .build/release/mpscope
 GUEST := .build/release/vm-guest
 GENERATED := Sources/CEvent/generated
 OBJECTS := $(GENERATED)/mpscope.bpf.o
+# For tests of the perf buffer on kernels that need none.
+TEST_OBJECT := $(GENERATED)/transport.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
 # Where the registers of a kprobe's arguments are.
 BPF_ARCH := $(patsubst x86_64,x86,$(patsubst aarch64,arm64,$(ARCH)))
@@ -39,6 +41,12 @@ $(GENERATED)/%.bpf.o: bpf/%.bpf.c $(BPF_SOURCES) Makefile | deps
 	$(CLANG) $(BPF_FLAGS) -c $< -o $@.new
 	@mv $@.new $@
 
+# As for kernels that have no newer instructions.
+$(TEST_OBJECT): Tests/ProbesTests/Programs/transport.bpf.c $(BPF_SOURCES) Makefile | deps
+	@mkdir -p $(GENERATED)
+	$(CLANG) $(BPF_FLAGS) -mcpu=v2 -c $< -o $@.new
+	@mv $@.new $@
+
 # SwiftPM sees this header, not the objects: it carries their hash, and changes only with it.
 bpf: deps $(OBJECTS) ## compile the BPF programs
 	@sha256sum $(OBJECTS) | sed 's/\(.*\)  \(.*\)/\/\* \1 \2 \*\//' > $(GENERATED)/objects.h.new
@@ -55,7 +63,7 @@ bench: build ## what tracing costs, next to others, in one run (root, some six m
 	@Tools/deps.sh $(BENCH_PACKAGES)
 	/usr/bin/python3 Tests/Bench/bench.py $(BENCH)
 
-test: build ## every test: unit, property, golden, live on this kernel (root), and vm-test
+test: build $(TEST_OBJECT) ## every test: unit, property, golden, live on this kernel (root), and vm-test
 	@Tools/deps.sh $(TEST_PACKAGES)
 	$(SWIFT) build --build-tests $(SWIFT_FLAGS)
 	MPSCOPE_BINARY=$(abspath $(PROGRAM)) $(SWIFT) test --skip-build --no-parallel

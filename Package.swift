@@ -104,7 +104,7 @@ let package = Package(
         .testTarget(
             name: "ProbesTests",
             dependencies: ["BPF", "CEvent", "CLibbpf", "Handshake", "Probes", "Scenarios", "TestSupport"],
-            exclude: ["Recorded"], swiftSettings: strict),
+            exclude: ["Programs", "Recorded"], swiftSettings: strict),
         .testTarget(
             name: "LiveTests",
             dependencies: [

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * emit.h - from a handler to the ring buffer: filter, reserve, submit, and count
- * what did not fit.
+ * what did not fit. Its transport is transport.h.
  */
 #ifndef MPSCOPE_EMIT_H
 #define MPSCOPE_EMIT_H
@@ -12,13 +12,8 @@
 /* Set by the loader, then frozen: the verifier removes what a run does not use. */
 const volatile struct mps_config config = {};
 
-/* Mapped by the reader. Atomic, because a softirq may interrupt a handler on its CPU. */
-struct mps_counter counters[MPS_MAX_CPUS * MPS_MAX_HOOKS] = {};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 8 << 20); /* the loader sets --buffer-size */
-} events SEC(".maps");
+#define MPS_WAKE_BYTES config.wake_bytes
+#include "transport.h"
 
 /*
  * Whether anything is sent. Set once every program is attached and cleared before the first is
@@ -52,27 +47,9 @@ struct mps_tuple {
 	__u32 netns;
 } __attribute__((aligned(8)));
 
-/* Keeps the compiler from proving, and so removing, a bound that the verifier can't see. */
-#define mps_opaque(variable) asm volatile("" : "+r"(variable))
-
-static __always_inline struct mps_counter *mps_counter_of(__u32 hook)
-{
-	__u32 place = bpf_get_smp_processor_id() * MPS_MAX_HOOKS + hook;
-
-	/* One bound, at the end: 6.1's verifier loses those of the parts. */
-	mps_opaque(place);
-	return &counters[place & (MPS_MAX_CPUS * MPS_MAX_HOOKS - 1)];
-}
-
 static __always_inline _Bool mps_is_attached(__u32 hook)
 {
 	return attached >> hook & 1;
-}
-
-/* Something could not be followed because a map of ours was full. */
-static __always_inline void mps_count_table_full(__u32 hook)
-{
-	__sync_fetch_and_add(&mps_counter_of(hook)->table_full, 1);
 }
 
 static __always_inline _Bool mps_netns_wanted(__u32 netns)
@@ -146,38 +123,23 @@ static __always_inline _Bool mps_join_wanted(const struct mps_tuple *t)
 
 static __always_inline void *mps_reserve(__u64 size, __u32 kind, __u32 hook)
 {
-	struct mps_counter *counter = mps_counter_of(hook);
 	struct mps_event *e;
 
 	if (!tracing)
 		return 0;
-	e = bpf_ringbuf_reserve(&events, size, 0);
-	__sync_fetch_and_add(&counter->events, 1);
+	e = mps_room(size, hook);
 	if (!e) {
-		__sync_fetch_and_add(&counter->lost, 1);
 		__sync_fetch_and_add(&losses, 1);
 		return 0;
 	}
-	__builtin_memset(e, 0, size);
-	e->version = MPS_EVENT_VERSION;
-	e->kind = kind;
-	e->hook = hook;
-	e->cpu = bpf_get_smp_processor_id();
+	mps_begin(e, size, kind, hook);
 	e->losses = losses;
-	e->time = bpf_ktime_get_ns();
-	e->option = MPS_OPTION_UNKNOWN;
-	e->mptcp_version = 0xff;
-	e->local_id = 0xff;
-	e->remote_id = 0xff;
 	return e;
 }
 
-/* The reader looks by itself some fifty times a second; it is only woken when the ring fills. */
 static __always_inline void mps_submit(void *e)
 {
-	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-
-	bpf_ringbuf_submit(e, waiting > config.wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	mps_send(0, e, 0, 0);
 }
 
 static __always_inline void mps_fill_owner(struct mps_owned_event *e)

@@ -58,6 +58,10 @@ public struct BPFObject: ~Copyable {
         }
         return BPFMap(map: map, name: name)
     }
+
+    public borrowing func hasMap(_ name: String) -> Bool {
+        bpf_object__find_map_by_name(object, name) != nil
+    }
 }
 
 extension BPFObject {
@@ -168,6 +172,28 @@ public struct BPFMap {
     public func setMaxEntries(_ entries: UInt32) throws(BPFError) {
         let result = bpf_map__set_max_entries(map, entries)
         if result != 0 { throw BPFError(.configure, "map \(name)", code: result) }
+    }
+
+    /// Whether it is the perf buffers' (`PerfBuffer`); else a ring buffer is `RingBuffer`'s.
+    public var isPerfBuffer: Bool { bpf_map__type(map) == BPF_MAP_TYPE_PERF_EVENT_ARRAY }
+
+    /// Sets one entry of an array.
+    public func set<Value: BitwiseCopyable>(_ index: UInt32, to value: Value) throws(BPFError) {
+        let result = withUnsafeBytes(of: value) { bytes in
+            withUnsafeBytes(of: index) { key in
+                bpf_map__update_elem(map, key.baseAddress, key.count, bytes.baseAddress, bytes.count, 0)
+            }
+        }
+        if result != 0 { throw BPFError(.configure, "map \(name)", code: result) }
+    }
+
+    /// Reads the first entry of an array of which each CPU has its own: of all possible CPUs, one after
+    /// the other, each rounded up to 8 bytes.
+    /// - Returns: whether that worked; `bytes` must be of that size.
+    public func readPerCPU(into bytes: UnsafeMutableRawBufferPointer) -> Bool {
+        var key: UInt32 = 0
+        return bpf_map__lookup_elem(
+            map, &key, MemoryLayout<UInt32>.size, bytes.baseAddress, bytes.count, 0) == 0
     }
 
     /// The bytes of a map of global variables, as the programs start with them. To be set before

@@ -3,7 +3,8 @@
 import CLibbpf
 import Glibc
 
-/// Tries a way of attaching with a program that does nothing, and takes it back at once.
+/// Tries what a kernel can do, by a way of attaching with a program that does nothing, and takes it
+/// back at once.
 public enum Trial {
     /// - Returns: why fentry can't be used on this kernel; nil: it can.
     public static func fentry(on function: String) -> BPFError? {
@@ -19,5 +20,12 @@ public enum Trial {
         mps_libbpf_forget()
         let result = mps_try_kprobe(function)
         return result == 0 ? nil : BPFError(.attach, "kprobe/\(function)", code: result)
+    }
+
+    /// Whether this kernel has the BPF ring buffer, and lets this process make one.
+    public static var ringBuffer: Bool {
+        mps_libbpf_quiet()
+        defer { mps_libbpf_forget() }
+        return libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, nil) == 1
     }
 }

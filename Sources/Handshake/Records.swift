@@ -372,10 +372,14 @@ public struct AnomalyRecord: Sendable {
 public enum LossReason: String, Sendable, CaseIterable {
     /// The event buffer had no room.
     case ringFull = "ring_full"
+    /// The same of a kernel that has no BPF ring buffer.
+    case perfLost = "perf_lost"
     /// The kernel skipped a program that was already running on that CPU.
     case recursion
     /// A table of mpscope's, in the kernel or here, was full.
     case tableFull = "table_full"
+    /// An event came when what happened later had been told already: it is not lost.
+    case late
     /// Bytes that are no event of this version.
     case malformed
 }

@@ -189,22 +189,23 @@ extension TextWriter {
 
     mutating func write(_ lost: LostRecord, to text: inout ByteBuffer) {
         stamp(lost.time)
-        cell.append("lost  ")
+        cell.append(lost.reason == .late ? "late  " : "lost  ")
         cell.append(count: lost.count, "event")
         cell.append(" of ")
         cell.append(lost.hook.name)
         cell.append(": ")
         switch lost.reason {
-        case .ringFull: cell.append("the event buffer had no room")
+        case .ringFull, .perfLost: cell.append("the event buffer had no room")
         case .recursion: cell.append("the kernel skipped a program that was already running on that CPU")
         case .tableFull: cell.append("a table was full")
+        case .late: cell.append("what happened after that had been told already")
         case .malformed: cell.append("bytes that are no event of this version")
         }
         cell.append(" (")
         cell.append(lost.reason.rawValue)
         cell.append("); handshakes of this moment may be missing or incomplete")
         paragraph(.red, to: &text)
-        if lost.reason == .ringFull, !explainedLoss {
+        if lost.reason == .ringFull || lost.reason == .perfLost, !explainedLoss {
             explainedLoss = true
             cell.clear()
             cell.append("  ↳ Use a larger --buffer-size, or restrict what is traced.")

@@ -50,12 +50,15 @@ final class LoadedPrograms {
     ) throws(Refusal) -> BPFObject {
         do throws(BPFError) {
             let object = try BPFObject(Tracer.embeddedObject, name: "mpscope", btf: btf)
-            try object.set("config", in: ".rodata", to: config)
-            try object.map("events").setMaxEntries(UInt32(bufferSize))
+            let hasVariables = object.hasMap(".rodata")
+            if hasVariables { try object.set("config", in: ".rodata", to: config) }
+            let events = try object.map("events")
+            if !events.isPerfBuffer { try events.setMaxEntries(UInt32(bufferSize)) }
             for name in object.programNames() {
                 try object.program(name).setLoaded(wanted.contains(name))
             }
             try object.load()
+            if !hasVariables { try object.map("settings").set(0, to: config) }
             return object
         } catch {
             throw Refusal(failures: [(error.program ?? "", error)])

@@ -5,45 +5,36 @@ import CEvent
 import Glibc
 import Handshake
 
-/// The programs' own books of what they sent and what did not fit, mapped from the kernel.
+/// The programs' own books of what they sent and what did not fit, and what was lost behind them.
 ///
 /// Belongs to the thread that reads the events; it may be asked while events are being taken.
 public final class LossBooks {
-    /// What `counters` looks into.
-    private let memory: BPFMemory
-    private let counters: UnsafeBufferPointer<mps_counter>
+    private let counters: ProgramCounters
+    private let reader: EventReader
     private let programs: [(hook: Hook, program: BPFProgram)]
-    private let cpus: Int
     private var seen = [Seen](repeating: Seen(), count: Int(MPS_HOOK_COUNT.rawValue))
+    /// What the programs had sent by hook when the perf buffers were last emptied.
+    private var sent = [UInt64](repeating: 0, count: Int(MPS_HOOK_COUNT.rawValue))
+    /// What came of it; nil: there are no perf buffers.
+    private let perf: PerfEvents?
 
     private struct Seen {
         var ringFull: UInt64 = 0
         var tableFull: UInt64 = 0
         var recursion: UInt64 = 0
+        var perfLost: UInt64 = 0
+        var late: UInt64 = 0
     }
 
-    /// - Parameters:
-    ///   - memory: the section that the array `counters` of the BPF object is in.
-    ///   - place: where in it.
-    ///   - programs: those whose skipped runs count as lost.
+    /// - Parameter programs: those whose skipped runs count as lost.
     init(
-        _ memory: consuming BPFMemory, at place: Range<Int>, of programs: [(hook: Hook, program: BPFProgram)]
+        _ counters: ProgramCounters, _ reader: EventReader, _ perf: PerfEvents?,
+        of programs: [(hook: Hook, program: BPFProgram)]
     ) {
-        counters = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory.bytes)[place])
-            .bindMemory(to: mps_counter.self)
-        self.memory = memory
+        self.counters = counters
+        self.reader = reader
+        self.perf = perf
         self.programs = programs
-        cpus = min(BPFObject.possibleCPUs, Int(MPS_MAX_CPUS))
-    }
-
-    /// Sets a 32-bit variable of the programs.
-    func set(_ place: Range<Int>, to value: UInt32) {
-        memory.bytes.storeBytes(of: value, toByteOffset: place.lowerBound, as: UInt32.self)
-    }
-
-    /// A variable of the programs.
-    func value<Value: BitwiseCopyable>(at place: Range<Int>, as type: Value.Type) -> Value {
-        memory.bytes.loadUnaligned(fromByteOffset: place.lowerBound, as: type)
     }
 
     /// How often the kernel skipped a program of a hook, because it was already running.
@@ -51,34 +42,20 @@ public final class LossBooks {
         programs.reduce(0) { $1.hook == hook ? $0 + $1.program.recursionMisses : $0 }
     }
 
-    private func sum(_ hook: Int) -> (events: UInt64, lost: UInt64, tableFull: UInt64, caught: Int64) {
-        var result: (events: UInt64, lost: UInt64, tableFull: UInt64, caught: Int64) = (0, 0, 0, 0)
-        for cpu in 0..<cpus {
-            let place = cpu * Int(MPS_MAX_HOOKS) + hook
-            guard place < counters.count else { break }
-            // Plain loads of aligned words that another CPU adds to: each is some recent value.
-            let counter = counters[place]
-            result.events &+= counter.events
-            result.lost &+= counter.lost
-            result.tableFull &+= counter.table_full
-            result.caught &+= Int64(bitPattern: counter.caught)
-        }
-        return result
-    }
-
     /// What the kernel skipped of a hook and no other program saw (yet: a moment after a skip the
     /// program that fills in may still be on its way, and what is then told as lost was not).
     private func missed(_ hook: Hook, _ index: Int) -> UInt64 {
         let skipped = Int64(clamping: misses(hook))
-        return UInt64(max(0, skipped &- sum(index).caught))
+        return UInt64(max(0, skipped &- counters.sum(index).caught))
     }
 
     /// Everything that the programs saw, and how much of it was not sent.
     func totals() -> (events: UInt64, lost: UInt64) {
+        counters.refresh()
         var events: UInt64 = 0
-        var lost: UInt64 = 0
+        var lost = reader.perfLost
         for hook in 0..<Int(MPS_HOOK_COUNT.rawValue) {
-            let sum = sum(hook)
+            let sum = counters.sum(hook)
             events &+= sum.events
             lost &+= sum.lost
         }
@@ -90,10 +67,11 @@ public final class LossBooks {
     /// What was lost since the last call, by hook and cause.
     /// - Parameter time: ns, CLOCK_MONOTONIC, that the records shall bear.
     public func new(at time: UInt64, _ report: (LostRecord) -> Void) {
+        counters.refresh()
         for index in 0..<Int(MPS_HOOK_COUNT.rawValue) {
             guard let hook = Decoder.hook(UInt8(index)) else { continue }
             let missed = missed(hook, index)
-            let sum = sum(index)
+            let sum = counters.sum(index)
             if sum.lost > seen[index].ringFull {
                 report(
                     LostRecord(
@@ -113,6 +91,56 @@ public final class LossBooks {
                         time: time, hook: hook, count: missed - seen[index].recursion, reason: .recursion))
                 seen[index].recursion = missed
             }
+            let late = reader.late[index]
+            if late > seen[index].late {
+                report(LostRecord(time: time, hook: hook, count: late - seen[index].late, reason: .late))
+                seen[index].late = late
+            }
         }
+        if perf != nil { newPerfLost(at: time, report) }
+    }
+
+    /// The perf buffer says how many it lost, not of which hook: that is whose events are missing among
+    /// those that came, and what then remains is put down to the hook that sends most.
+    private func newPerfLost(at time: UInt64, _ report: (LostRecord) -> Void) {
+        var left = reader.perfLost - seen.reduce(0) { $0 + $1.perfLost }
+        while left > 0 {
+            var index = 0
+            for other in sent.indices where missing(other) > missing(index) { index = other }
+            var count = min(left, missing(index))
+            if count == 0 {
+                for other in sent.indices where sent[other] > sent[index] { index = other }
+                count = left
+            }
+            left -= count
+            seen[index].perfLost += count
+            guard let hook = Decoder.hook(UInt8(index)) else { continue }
+            report(LostRecord(time: time, hook: hook, count: count, reason: .perfLost))
+        }
+    }
+
+    /// What was sent of a hook, did not come, and was not told yet.
+    private func missing(_ index: Int) -> UInt64 {
+        let come = (perf?.arrived[index] ?? 0) + seen[index].perfLost
+        return sent[index] > come ? sent[index] - come : 0
+    }
+
+    /// Notes what the programs have sent: the perf buffers are about to be emptied of it.
+    func noteSent() {
+        counters.refresh()
+        for index in sent.indices {
+            let sum = counters.sum(index)
+            sent[index] = sum.events - min(sum.lost, sum.events)
+        }
+    }
+
+    /// No program runs any more, and all that came was taken: what is missing still was lost at the
+    /// very end, where the perf buffer does not say so.
+    func settle() {
+        guard perf != nil else { return }
+        noteSent()
+        let (events, lost) = totals()
+        let known = reader.delivered + lost
+        if events > known { reader.addPerfLost(events - known) }
     }
 }

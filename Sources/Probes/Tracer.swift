@@ -28,8 +28,11 @@ public struct Tracer: ~Copyable {
         public var filters = Filters()
         public var steps = false
         public var allTcp = false
-        /// Of the ring buffer, in bytes: rounded up to a power of two of at least a page.
+        /// Of the event buffer, in bytes. Of a ring buffer it is rounded up to a power of two of at
+        /// least a page; perf buffers share it (`PerfBuffer`).
         public var bufferSize = 8 << 20
+        /// How events shall come; nil: the best that this kernel has.
+        public var transport: EventTransport?
         /// Which ways of attaching functions may be used.
         public var backend = Backend.auto
         /// Where the root of cgroup v2 is mounted; nil: nowhere.
@@ -46,84 +49,83 @@ public struct Tracer: ~Copyable {
     }
 
     private let loaded: LoadedPrograms
-    private let ring: RingBuffer<EventReader>
+    private let buffer: any EventBuffer
     private let reader: EventReader
     /// What did not come.
     public let books: LossBooks
     /// What the calibration found; nil: there was none, or it failed.
     public let calibration: Calibration?
-    /// Where the programs look whether they shall send.
-    private let switchPlace: Range<Int>
+    private let switches: ProgramSwitches
     /// What became of each hook.
     public let reports: [HookReport]
-    /// The size the event buffer really has, in bytes.
-    public let bufferSize: Int
 
     /// Loads and attaches; from here on every event waits in the buffer.
     public init(_ options: Options, log: Logger) throws(TracerError) {
+        _ = try EventTransport.chosen(options.transport, of: Self.transports)
         let bufferSize = Self.roundedBufferSize(options.bufferSize)
         let (loaded, reports) = try Self.load(options, bufferSize, log)
         let reader = EventReader()
         do throws(BPFError) {
-            let memory = try loaded.object.memory(ofSection: ".bss")
-            let place = try loaded.object.place(of: "counters", in: ".bss")
-            let switchPlace = try loaded.object.place(of: "tracing", in: ".bss")
-            let attachedPlace = try loaded.object.place(of: "attached", in: ".bss")
-            let ring = try RingBuffer(try loaded.object.map("events"), reader: reader)
-            let books = LossBooks(memory, at: place, of: loaded.programs)
-            books.set(attachedPlace, to: Self.bits(reports))
-            if let traffic = options.calibrationTraffic {
-                calibration = try Self.calibrate(loaded.object, books, traffic, log)
-            } else {
-                calibration = nil
+            let memory = loaded.object.hasMap(".bss") ? try ProgramMemory(loaded.object) : nil
+            let switches = try ProgramSwitches(loaded.object, memory)
+            let counters = try ProgramCounters(loaded.object, memory)
+            let buffer = try openEventBuffer(
+                try loaded.object.map("events"), size: bufferSize, reader: reader)
+            try switches.setAttached(Self.bits(reports))
+            var calibration: Calibration?
+            if let memory, let traffic = options.calibrationTraffic {
+                calibration = try Self.calibrate(loaded.object, memory, traffic, log)
             }
+            try switches.setTracing(true)
+            self.calibration = calibration
+            books = LossBooks(counters, reader, buffer.perfEvents, of: loaded.programs)
             self.loaded = loaded
-            self.ring = ring
-            self.switchPlace = switchPlace
-            self.books = books
+            self.switches = switches
+            self.buffer = buffer
         } catch {
             throw Self.explain(error)
         }
         self.reader = reader
         self.reports = reports
-        self.bufferSize = bufferSize
-        books.set(switchPlace, to: 1)
     }
+
+    /// Those by which the programs can send.
+    private static let transports: Set<EventTransport> = [.ringbuf]
 
     /// Lets two connections be made, reads what the programs kept of their flags, and tells the
     /// programs which bit is the fallback's. Where that fails, they go by the kernel's version.
     private static func calibrate(
-        _ object: borrowing BPFObject, _ books: LossBooks,
+        _ object: borrowing BPFObject, _ memory: ProgramMemory,
         _ traffic: (_ begin: @escaping @Sendable (UInt32) -> Void) throws -> Void, _ log: Logger
     ) throws(BPFError) -> Calibration? {
         let place = try object.place(of: "calibrating", in: ".bss")
         let countPlace = try object.place(of: "calibrated", in: ".bss")
         let flagsPlace = try object.place(of: "calibration", in: ".bss")
         let bitPlace = try object.place(of: "fallback_bit", in: ".bss")
-        let memory = Shared(books: books)
-        defer { books.set(place, to: 0) }
+        let shared = Shared(memory: memory)
+        defer { memory.set(place, to: 0) }
         do {
-            try traffic { memory.books.set(place, to: $0) }
+            try traffic { shared.memory.set(place, to: $0) }
         } catch {
             log.info("the flag of a fallback is taken from the kernel's version: \(error)")
             return nil
         }
-        let count = books.value(at: countPlace, as: UInt32.self)
+        let count = memory.value(at: countPlace, as: UInt32.self)
         let found = Calibration(
-            fallen: books.value(at: flagsPlace, as: UInt64.self),
-            healthy: books.value(at: flagsPlace.lowerBound + 8..<flagsPlace.upperBound, as: UInt64.self))
+            fallen: memory.value(at: flagsPlace, as: UInt64.self),
+            healthy: memory.value(at: flagsPlace.lowerBound + 8..<flagsPlace.upperBound, as: UInt64.self))
         guard count == 2, let bit = found.bit else {
             log.info("the flag of a fallback is taken from the kernel's version: \(count) seen, \(found)")
             return nil
         }
         log.debug("a fallback is bit \(bit) of the flags: \(found)")
-        books.set(bitPlace, to: UInt32(bit) + 1)
+        memory.set(bitPlace, to: UInt32(bit) + 1)
         return found
     }
 
     /// The thread that makes the connections ends before anyone else writes.
     private struct Shared: @unchecked Sendable {
-        let books: LossBooks
+        let memory: ProgramMemory
     }
 
     /// Tries until all that is chosen attaches.
@@ -221,7 +223,19 @@ public struct Tracer: ~Copyable {
     }
 
     /// Becomes readable when the buffer fills; it need not be waited for otherwise.
-    public var descriptor: Int32 { ring.descriptor }
+    public var descriptor: Int32 { buffer.descriptor }
+
+    /// How events come.
+    public var transport: EventTransport { buffer.transport }
+
+    /// The size the event buffer really has, in bytes.
+    public var bufferSize: Int { buffer.size }
+
+    /// How long after it happened an event may come, in ns, beside the time between two looks.
+    public var wait: UInt64 { buffer.wait }
+
+    /// Returns when whatever happened before this call comes with the next `consume`.
+    public func awaitTurn() { buffer.awaitTurn() }
 
     /// More events than the buffer holds at any one time.
     public var bufferCapacity: Int { bufferSize / MemoryLayout<mps_event>.size }
@@ -234,11 +248,10 @@ public struct Tracer: ~Copyable {
         atMost limit: Int, _ take: @escaping (Observation) -> Void
     ) throws(TracerError) -> Int {
         let before = reader.delivered
-        reader.left = limit
         reader.take = take
         defer { reader.take = { _ in } }
         do throws(BPFError) {
-            try ring.consume()
+            try buffer.consume(atMost: limit) { books.noteSent() }
         } catch {
             throw .notPossible("\(error)")
         }
@@ -262,7 +275,17 @@ public struct Tracer: ~Copyable {
     /// From here on no program sends anything (one that runs on another CPU may still finish);
     /// what is in the buffer can still be read. The attachments end with this value.
     public func stop() {
-        books.set(switchPlace, to: 0)
+        // An array of the program's own can always be written; at worst its end comes with the links'.
+        try? switches.setTracing(false)
+    }
+
+    /// After `stop`, when nothing comes any more: what still waits for its turn, and what is missing
+    /// then is counted as lost.
+    public func settle(_ take: @escaping (Observation) -> Void) {
+        reader.take = take
+        defer { reader.take = { _ in } }
+        buffer.flush()
+        books.settle()
     }
 
     /// Nanoseconds and runs of each program, and the instructions that the verifier went

@@ -166,13 +166,13 @@ private final class DemoRun {
                 throw Failure("interrupted; nothing is left behind", ExitStatus(130))
             }
             // The others may well work: a kernel without a counter, a machine under load.
-            try session.pump()
+            try session.catchUp()
             session.setTap(nil)
             rows.append(Row(name: scenario.name, expected: "to run", seen: "\(error)", matches: false))
             return
         }
         // Everything happened before the scenario was over: it is in the buffer.
-        try session.pump()
+        try session.catchUp()
         if let recordings {
             session.setTap(nil)
             do throws(OutputError) {

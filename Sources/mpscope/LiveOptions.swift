@@ -12,6 +12,7 @@ enum FailOn: String, ExpressibleByArgument, CaseIterable { case fallback, anomal
 
 extension Side: ExpressibleByArgument {}
 extension Backend: ExpressibleByArgument {}
+extension EventTransport: ExpressibleByArgument {}
 
 /// A comma-separated list of words.
 struct Words<Word: RawRepresentable & CaseIterable & Hashable & Sendable>: ExpressibleByArgument, Sendable
@@ -133,6 +134,10 @@ struct LiveOptions: ParsableArguments {
 
     @Option(help: ArgumentHelp("BTF of this kernel, if it carries none.", valueName: "path"))
     var btf: String?
+
+    /// What is best is found by trying; for tests.
+    @Option(help: ArgumentHelp("How events come: ringbuf or perfbuf.", visibility: .hidden))
+    var transport: EventTransport?
 
     @Option(help: ArgumentHelp("Size of the event buffer.", valueName: "bytes"))
     var bufferSize = 8 << 20

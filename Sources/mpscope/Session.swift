@@ -98,6 +98,7 @@ final class Session {
         var tracing = Tracer.Options(cgroupRoot: cgroups?.path)
         tracing.backend = options.backend
         tracing.btf = options.btf
+        tracing.transport = options.transport
         tracing.calibrationTraffic = Self.calibrationTraffic
         tracing.filters = options.filters(netns: wanted)
         tracing.steps = options.steps
@@ -172,6 +173,7 @@ final class Session {
         }
         let opening = takeSnapshot(of: found)
         verification?.note(opening.snapshot)
+        tracer.awaitTurn()
         _ = try consume(atMost: tracer.bufferCapacity) { born.append($0) }
         for problem in opening.problems { log.warning("\(problem)") }
         try outputs.begin(meta())
@@ -221,9 +223,16 @@ final class Session {
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
         try drain()
-        while !tracker.advance(to: now, atMost: Self.piece) { try deliver() }
+        // What is younger than that may wait for its turn still.
+        while !tracker.advance(to: now - min(now, tracer.wait), atMost: Self.piece) { try deliver() }
         try deliver()
         try outputs.flush()
+    }
+
+    /// The same; whatever happened before this call is among it.
+    func catchUp() throws {
+        tracer.awaitTurn()
+        try pump()
     }
 
     /// Takes what is in the buffer, and writes it piece by piece: at most one buffer full, however
@@ -249,7 +258,7 @@ final class Session {
     /// Stops the programs, drains, and writes the last line.
     func end() throws {
         if let verification {
-            try pump()
+            try catchUp()
             try verification.ends(tracker.openConnections()) { try drain() }
         }
         tracer.stop()
@@ -261,6 +270,8 @@ final class Session {
             if totals.events == totals.delivered + totals.lost { break }
             usleep(1000)
         }
+        tracer.settle { [unowned self] in take($0) }
+        try deliver()
         verification?.ended(tracker.openConnections())
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
@@ -347,7 +358,7 @@ final class Session {
         MetaRecord(
             time: KernelClock.monotonic(), tool: "mpscope \(Mpscope.version)", host: machine.hostname,
             bootID: machine.bootID, kernel: machine.kernel, arch: machine.architecture,
-            stack: .mainline, backend: tracer.backend.rawValue, transport: .ringbuf,
+            stack: .mainline, backend: tracer.backend.rawValue, transport: .init(tracer.transport),
             hooks: tracer.reports.map(HookStatus.init))
     }
 
@@ -358,6 +369,16 @@ final class Session {
                 "cannot create the ready file \(path): \(String(cString: strerror(errno)))", .outputFailed)
         }
         close(descriptor)
+    }
+}
+
+extension MetaRecord.Transport {
+    init(_ transport: EventTransport) {
+        self =
+            switch transport {
+            case .ringbuf: .ringbuf
+            case .perfbuf: .perfbuf
+            }
     }
 }
 
