@@ -15,7 +15,8 @@ ARCH := $(shell uname -m)
 PROGRAM := .build/release/mpscope
 GUEST := .build/release/vm-guest
 GENERATED := Sources/CEvent/generated
-OBJECTS := $(GENERATED)/mpscope.bpf.o
+# The programs for mainline; those for the out-of-tree stack, by the ring buffer and by the perf buffer.
+OBJECTS := $(addprefix $(GENERATED)/,mpscope.bpf.o multipath.bpf.o multipath-perf.bpf.o)
 # For tests of the perf buffer on kernels that need none.
 TEST_OBJECT := $(GENERATED)/transport.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
@@ -27,6 +28,8 @@ PACKAGES := libbpf-dev libelf-dev zlib1g-dev libmnl-dev nettle-dev pkg-config ip
 	python3 python3-jsonschema
 TEST_PACKAGES := bpftool procps util-linux
 VM_PACKAGES := qemu-system-x86 kmod busybox-static
+# For the stand-in of an out-of-tree stack, a kernel module.
+STANDIN_PACKAGES := gcc-12 make binutils dwarves
 BENCH_PACKAGES := bpftrace libbpf-tools gcc linux-libc-dev
 
 .PHONY: all deps bpf build demo test test-rebuild vm-test bench lint format document install clean help
@@ -37,6 +40,14 @@ deps: ## install the Debian packages that building and testing need (does nothin
 	@Tools/deps.sh $(PACKAGES)
 
 $(GENERATED)/%.bpf.o: bpf/%.bpf.c $(BPF_SOURCES) Makefile | deps
+	@mkdir -p $(GENERATED)
+	$(CLANG) $(BPF_FLAGS) -c $< -o $@.new
+	@mv $@.new $@
+
+# What kernels from 4.14 on take: no global variables, no younger instructions.
+$(GENERATED)/multipath.bpf.o $(GENERATED)/multipath-perf.bpf.o: BPF_FLAGS += -DMPS_NO_GLOBALS -mcpu=v2
+$(GENERATED)/multipath-perf.bpf.o: BPF_FLAGS += -DMPS_PERF_BUFFER
+$(GENERATED)/multipath-perf.bpf.o: bpf/multipath.bpf.c $(BPF_SOURCES) Makefile | deps
 	@mkdir -p $(GENERATED)
 	$(CLANG) $(BPF_FLAGS) -c $< -o $@.new
 	@mv $@.new $@
@@ -71,11 +82,13 @@ test: build $(TEST_OBJECT) ## every test: unit, property, golden, live on this k
 	$(MAKE) vm-test
 
 # KERNEL=6.12, or KERNEL=vmlinuz MODULES=dir for any other; BACKEND= and SCENARIO= take several words.
-vm-test: build ## every scenario on Debian's kernels in QEMU (KERNEL= MODULES= BACKEND= SCENARIO= narrow it)
-	@Tools/deps.sh $(VM_PACKAGES)
+# KERNEL=vmlinuz BTF=file STACK=multipath-tcp.org: one of another MPTCP stack, and nothing but that.
+vm-test: build ## every scenario on Debian's kernels in QEMU (KERNEL= MODULES= BACKEND= SCENARIO= narrow it; BTF= STACK=)
+	@Tools/deps.sh $(VM_PACKAGES) $(STANDIN_PACKAGES)
 	$(SWIFT) build -c release --static-swift-stdlib $(SWIFT_FLAGS) --product vm-guest
 	/usr/bin/python3 Tests/VM/run.py --program $(PROGRAM) --guest $(GUEST) \
 		$(addprefix --kernel ,$(KERNEL)) $(addprefix --modules ,$(MODULES)) \
+		$(addprefix --btf ,$(BTF)) $(addprefix --stack ,$(STACK)) \
 		$(addprefix --backend ,$(BACKEND)) $(addprefix --scenario ,$(SCENARIO)) $(VM_TEST)
 
 lint: ## style, warnings as errors, and what the documents are made from

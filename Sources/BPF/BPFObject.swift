@@ -30,6 +30,12 @@ public struct BPFObject: ~Copyable {
         if result != 0 { throw BPFError(.load, name, code: result) }
     }
 
+    /// Lets this process lock as much memory as it likes: before 5.11 programs and maps count as such.
+    public static func raiseMemoryLimit() {
+        // Who may not do it gets an error from what needs it.
+        _ = mps_raise_memory_limit()
+    }
+
     /// How many CPUs the kernel may ever use; their numbers are below it.
     public static var possibleCPUs: Int { max(1, Int(libbpf_num_possible_cpus())) }
 

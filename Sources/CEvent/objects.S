@@ -8,12 +8,18 @@
 
 	.section .rodata.mpscope, "a"
 
+	.macro object name, file
 	.balign 16
-	.global mps_object_start
-	.global mps_object_end
-mps_object_start:
-	.incbin "mpscope.bpf.o"
-mps_object_end:
+	.global mps_object_\name\()_start
+	.global mps_object_\name\()_end
+mps_object_\name\()_start:
+	.incbin "\file"
+mps_object_\name\()_end:
 	.byte 0
+	.endm
+
+	object mainline, mpscope.bpf.o
+	object multipath, multipath.bpf.o
+	object multipath_perf, multipath-perf.bpf.o
 
 	.section .note.GNU-stack, "", @progbits

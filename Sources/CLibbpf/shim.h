@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -90,6 +91,14 @@ static inline struct bpf_object *mps_bpf_open(const void *bytes, size_t size, co
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = name, .btf_custom_path = btf);
 
 	return bpf_object__open_mem(bytes, size, &opts);
+}
+
+/* As much locked memory as the process likes. 0, or -errno. */
+static inline int mps_raise_memory_limit(void)
+{
+	const struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+
+	return setrlimit(RLIMIT_MEMLOCK, &limit) ? -errno : 0;
 }
 
 /* Where a global variable lies in its section's map, as the object's BTF says. 0, or -errno. */

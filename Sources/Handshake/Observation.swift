@@ -74,7 +74,8 @@ extension Hook {
         switch self {
         case .tcpConnect, .initSock, .checkReq, .finishConnect, .mptcpFinishConnect, .synRecvSock, .cloneInit,
             .mskState, .tryFallback, .dropCtx, .subflowConnect, .finishJoin, .resetReason, .detectBlackhole,
-            .activeDisable, .mptcpEvent, .enableSock, .listenStart, .synOptions, .connRequest, .tcpConnRequest,
+            .activeDisable, .mptcpEvent, .enableSock, .listenStart, .synOptions, .connRequest,
+            .tcpConnRequest,
             .reqskInit, .joinReqskInit, .synackOptions, .synsentProcess, .tcpFinishConnect, .tcpCheckReq,
             .checkReqMaster, .checkReqChild, .updateMetasocket, .tcpSetState, .ackInInfinite, .forceClose:
             true

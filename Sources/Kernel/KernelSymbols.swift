@@ -7,7 +7,9 @@ public enum KernelSymbols {
     /// Which of `names` are functions.
     /// - Parameter module: only that module's; nil: any but modules'.
     /// - Throws: when they can't be read.
-    public static func present(_ names: Set<String>, module: String? = nil) throws(KernelError) -> Set<String> {
+    public static func present(
+        _ names: Set<String>, module: String? = nil
+    ) throws(KernelError) -> Set<String> {
         guard let file = fopen("/proc/kallsyms", "re") else {
             throw .last("read", "/proc/kallsyms", remedy: "it takes CONFIG_KALLSYMS and a mounted /proc")
         }

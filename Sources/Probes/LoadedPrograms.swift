@@ -5,6 +5,14 @@ import CEvent
 import Glibc
 import Handshake
 
+/// Where programs are attached, beside what the hook's way says.
+struct AttachPlaces {
+    /// A descriptor of the cgroup v2 root; -1: there is none.
+    var cgroup: Int32
+    /// Of functions, the kernel module that has them; nil: the kernel itself.
+    var module: String?
+}
+
 /// The BPF object with the programs that were chosen: loaded and attached, or not at all.
 final class LoadedPrograms {
     /// Why not: each program that failed. `program` is empty where no single one is to blame.
@@ -16,12 +24,11 @@ final class LoadedPrograms {
     private let links: Links
     let programs: [(hook: Hook, program: BPFProgram)]
 
-    /// - Parameter cgroup: a descriptor of the cgroup v2 root; -1: there is none.
     init(
-        _ chosen: [(plan: HookPlan, way: HookWay)], _ config: mps_config, bufferSize: Int, btf: String?,
-        cgroup: Int32
+        _ source: ProgramObject, _ chosen: [(plan: HookPlan, way: HookWay)], _ config: mps_config,
+        bufferSize: Int, btf: String?, places: AttachPlaces
     ) throws(Refusal) {
-        let object = try Self.loaded(Set(chosen.flatMap(\.way.programs)), config, bufferSize, btf)
+        let object = try Self.loaded(source, Set(chosen.flatMap(\.way.programs)), config, bufferSize, btf)
         var links = Links()
         var programs: [(hook: Hook, program: BPFProgram)] = []
         var failures: [(program: String, error: BPFError)] = []
@@ -31,7 +38,7 @@ final class LoadedPrograms {
                 let isReversed = way.attachment == .fentry
                 for name in isReversed ? way.programs.reversed() : way.programs {
                     let program = try object.program(name)
-                    links.add(try Self.attach(program, way, atReturn: name == way.program, cgroup))
+                    links.add(try Self.attach(program, way, atReturn: name == way.program, places))
                     // Nothing is lost when one that fills in is skipped.
                     if !way.substitutes.contains(name) { programs.append((plan.hook, program)) }
                 }
@@ -46,10 +53,11 @@ final class LoadedPrograms {
     }
 
     private static func loaded(
-        _ wanted: Set<String>, _ config: mps_config, _ bufferSize: Int, _ btf: String?
+        _ source: ProgramObject, _ wanted: Set<String>, _ config: mps_config, _ bufferSize: Int,
+        _ btf: String?
     ) throws(Refusal) -> BPFObject {
         do throws(BPFError) {
-            let object = try BPFObject(Tracer.embeddedObject, name: "mpscope", btf: btf)
+            let object = try BPFObject(source.bytes, name: "mpscope", btf: btf)
             let hasVariables = object.hasMap(".rodata")
             if hasVariables { try object.set("config", in: ".rodata", to: config) }
             let events = try object.map("events")
@@ -57,6 +65,8 @@ final class LoadedPrograms {
             for name in object.programNames() {
                 try object.program(name).setLoaded(wanted.contains(name))
             }
+            // Kernels without variables count what BPF takes as locked memory: 64 KiB by default.
+            if !hasVariables { BPFObject.raiseMemoryLimit() }
             try object.load()
             if !hasVariables { try object.map("settings").set(0, to: config) }
             return object
@@ -66,14 +76,15 @@ final class LoadedPrograms {
     }
 
     private static func attach(
-        _ program: BPFProgram, _ way: HookWay, atReturn: Bool, _ cgroup: Int32
+        _ program: BPFProgram, _ way: HookWay, atReturn: Bool, _ places: AttachPlaces
     ) throws(BPFError) -> BPFLink {
-        switch way.attachment {
-        case .cgroup: try program.attach(cgroup: cgroup)
+        let function = places.module.map { "\($0):\(way.target)" } ?? way.target
+        return switch way.attachment {
+        case .cgroup: try program.attach(cgroup: places.cgroup)
         case .rawTracepoint, .tracepoint: try program.attach(rawTracepoint: way.target)
         case .fentry, .fexit: try program.attachToFunction()
-        case .kprobe: try program.attach(kprobe: way.target, atReturn: false)
-        case .kretprobe: try program.attach(kprobe: way.target, atReturn: atReturn)
+        case .kprobe: try program.attach(kprobe: function, atReturn: false)
+        case .kretprobe: try program.attach(kprobe: function, atReturn: atReturn)
         }
     }
 }

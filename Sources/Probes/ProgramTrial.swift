@@ -42,7 +42,7 @@ public struct ProgramTrial: Sendable {
         var filters = Filters()
         filters.prefixLength = 99
         do throws(BPFError) {
-            let object = try BPFObject(Tracer.embeddedObject, name: "mpscope")
+            let object = try BPFObject(ProgramObject.mainline.bytes, name: "mpscope")
             let config = filters.configuration(
                 steps: true, allTcp: true, ownPid: 1, wakeBytes: 1 << 20,
                 perCPUDistance: types.perCPUDistance(from: "runqueues", to: "this_cpu_off"))

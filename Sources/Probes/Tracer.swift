@@ -31,6 +31,11 @@ public struct Tracer: ~Copyable {
         /// Of the event buffer, in bytes. Of a ring buffer it is rounded up to a power of two of at
         /// least a page; perf buffers share it (`PerfBuffer`).
         public var bufferSize = 8 << 20
+        /// Of the out-of-tree stack, those of `HookTable.multipathFunctions` that the kernel has; nil: the
+        /// stack is mainline's.
+        public var functions: Set<String>?
+        /// Whose functions those are; nil: the kernel's own.
+        public var module: String?
         /// How events shall come; nil: the best that this kernel has.
         public var transport: EventTransport?
         /// Which ways of attaching functions may be used.
@@ -61,9 +66,12 @@ public struct Tracer: ~Copyable {
 
     /// Loads and attaches; from here on every event waits in the buffer.
     public init(_ options: Options, log: Logger) throws(TracerError) {
-        _ = try EventTransport.chosen(options.transport, of: Self.transports)
+        let stack: HookTable.Stack = options.functions == nil ? .mainline : .multipath
+        let transport = try EventTransport.chosen(
+            options.transport, of: ProgramObject.transports(of: stack))
         let bufferSize = Self.roundedBufferSize(options.bufferSize)
-        let (loaded, reports) = try Self.load(options, bufferSize, log)
+        let object = ProgramObject(stack, transport)
+        let (loaded, reports) = try Self.load(object, options, bufferSize, log)
         let reader = EventReader()
         do throws(BPFError) {
             let memory = loaded.object.hasMap(".bss") ? try ProgramMemory(loaded.object) : nil
@@ -88,9 +96,6 @@ public struct Tracer: ~Copyable {
         self.reader = reader
         self.reports = reports
     }
-
-    /// Those by which the programs can send.
-    private static let transports: Set<EventTransport> = [.ringbuf]
 
     /// Lets two connections be made, reads what the programs kept of their flags, and tells the
     /// programs which bit is the fallback's. Where that fails, they go by the kernel's version.
@@ -130,7 +135,7 @@ public struct Tracer: ~Copyable {
 
     /// Tries until all that is chosen attaches.
     private static func load(
-        _ options: Options, _ bufferSize: Int, _ log: Logger
+        _ object: ProgramObject, _ options: Options, _ bufferSize: Int, _ log: Logger
     ) throws(TracerError) -> (LoadedPrograms, [HookReport]) {
         let root = CgroupRoot(options.cgroupRoot)
         var choice: HookChoice
@@ -138,7 +143,8 @@ public struct Tracer: ~Copyable {
         do throws(BPFError) {
             let types = try KernelTypes(path: options.btf)
             choice = HookChoice(
-                options.backend, steps: options.steps, types: types, functions: nil, noCgroup: root.problem)
+                options.backend, steps: options.steps, types: types, functions: options.functions,
+                noCgroup: root.problem)
             config = options.filters.configuration(
                 steps: options.steps, allTcp: options.allTcp, ownPid: UInt32(getpid()),
                 wakeBytes: UInt64(bufferSize / 4),
@@ -151,7 +157,8 @@ public struct Tracer: ~Copyable {
             if let obstacle = choice.obstacle { throw .notPossible(obstacle) }
             do throws(LoadedPrograms.Refusal) {
                 let loaded = try LoadedPrograms(
-                    choice.chosen, config, bufferSize: bufferSize, btf: options.btf, cgroup: root.descriptor)
+                    object, choice.chosen, config, bufferSize: bufferSize, btf: options.btf,
+                    places: AttachPlaces(cgroup: root.descriptor, module: options.module))
                 let reports = choice.reports
                 for report in reports where report.status == .missing || report.status == .refused {
                     let text = "\(report.plan.hook.name): \(report.error); \(report.plan.withoutIt)"
@@ -198,12 +205,6 @@ public struct Tracer: ~Copyable {
         var size = max(4096, Int(getpagesize()))
         while size < bytes && size < 1 << 30 { size *= 2 }
         return size
-    }
-
-    static var embeddedObject: UnsafeRawBufferPointer {
-        var size = 0
-        let start = mps_object(&size)
-        return UnsafeRawBufferPointer(start: start, count: size)
     }
 
     private static func explain(_ error: BPFError) -> TracerError {

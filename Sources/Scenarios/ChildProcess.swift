@@ -46,6 +46,8 @@ package struct ChildProcess: ~Copyable {
     package mutating func wait(_ deadline: Deadline) throws(ScenarioError) -> ExitStatus? {
         if let status { return status }
         let raw = mps_pidfd_open(pid)
+        // Linux 5.3 has it; an older kernel has to be asked again and again.
+        if raw == -ENOSYS { return waitAsking(deadline) }
         guard raw >= 0 else { throw .failed("pidfd_open", on: "process \(pid)", raw) }
         let descriptor = Descriptor(owning: raw)
         var entry = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
@@ -53,6 +55,19 @@ package struct ChildProcess: ~Copyable {
             if deadline.hasPassed { return nil }
         }
         return reap()
+    }
+
+    private mutating func waitAsking(_ deadline: Deadline) -> ExitStatus? {
+        while true {
+            var raw: CInt = 0
+            if waitpid(pid, &raw, CInt(WNOHANG)) == pid {
+                let ended = ExitStatus(raw)
+                status = ended
+                return ended
+            }
+            if deadline.hasPassed { return nil }
+            poll(nil, 0, 5)
+        }
     }
 
     /// Ends it at once.

@@ -29,7 +29,7 @@ public struct Stage: ~Copyable {
         public struct Place: Sendable {
             public let ipv4: Address
             public let ipv6: Address
-            let ipv4Text: String
+            package let ipv4Text: String
             let ipv6Text: String
         }
 

@@ -56,7 +56,12 @@ struct Demo: ParsableCommand {
         let options = try LiveOptions.parse(arguments)
 
         // Before anything is made: what can't be traced needs no namespaces.
-        try Requirements.check(Machine.read())
+        let subject = try Requirements.check(Machine.read())
+        if subject.stack != .mainline {
+            throw Failure(
+                "the demo's scenarios are for mainline's MPTCP; trace real traffic on this kernel, with mpscope trace",
+                .unavailable)
+        }
         let signals = try Signals()
         let worker: StageWorker
         let ends: StageWorker.Ends

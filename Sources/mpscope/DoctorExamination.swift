@@ -41,8 +41,8 @@ struct DoctorExamination {
         lookAtNamespaces()
         report.hooks = HookTable.all.map { Self.hook($0) }
         do throws(Obstacle) {
-            try Self.require(machine)
-            let trial = try Self.attach(report.cgroup2, machine)
+            let subject = try Self.require(machine)
+            let trial = try Self.attach(subject, report.cgroup2, machine)
             report.hooks = trial.reports.map { Self.hook($0.plan, $0) }
             report.fallbackBit = trial.bit
             report.verdict.reason = Self.reason(trial.reports)
@@ -94,25 +94,30 @@ struct DoctorExamination {
     // MARK: what a trace needs
 
     /// The kernel first, then the privileges: who lacks only those can get them.
-    private static func require(_ machine: Machine) throws(Obstacle) {
+    private static func require(_ machine: Machine) throws(Obstacle) -> Requirements.Subject {
         var capable = machine
         capable.effective = .max
-        for one in [capable, machine] {
-            do {
-                try Requirements.check(one)
-            } catch let failure as Failure {
-                throw Obstacle(text: failure.message, status: failure.status)
-            } catch {
-                throw Obstacle(text: "\(error)", status: .unavailable)
-            }
+        do {
+            _ = try Requirements.check(capable)
+            return try Requirements.check(machine)
+        } catch let failure as Failure {
+            throw Obstacle(text: failure.message, status: failure.status)
+        } catch {
+            throw Obstacle(text: "\(error)", status: .unavailable)
         }
     }
 
     /// Attaches every hook; they are detached again before this returns.
     private static func attach(
-        _ cgroupRoot: String?, _ machine: Machine
+        _ subject: Requirements.Subject, _ cgroupRoot: String?, _ machine: Machine
     ) throws(Obstacle) -> (reports: [HookReport], bit: Int?) {
         var options = Tracer.Options(cgroupRoot: cgroupRoot)
+        options.btf = subject.btf
+        do {
+            options.functions = try subject.functions()
+        } catch {
+            throw Obstacle(text: "\(error)", status: .unavailable)
+        }
         options.steps = true
         options.calibrationTraffic = Session.calibrationTraffic
         // No namespace has this number: the programs run but tell nothing.

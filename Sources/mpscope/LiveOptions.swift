@@ -139,6 +139,12 @@ struct LiveOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How events come: ringbuf or perfbuf.", visibility: .hidden))
     var transport: EventTransport?
 
+    @Option(
+        help: ArgumentHelp(
+            "Hook the out-of-tree stack's functions of this kernel module; for tests.", valueName: "name",
+            visibility: .hidden))
+    var module: String?
+
     @Option(help: ArgumentHelp("Size of the event buffer.", valueName: "bytes"))
     var bufferSize = 8 << 20
 

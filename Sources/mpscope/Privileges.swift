@@ -1,15 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import BPF
 import Glibc
 import Kernel
+import Probes
 
 /// What must hold before anything is attached; each failure is one sentence and its own status.
 enum Requirements {
     /// The capabilities without which no program can be loaded and attached.
     static let capabilities: [Capability] = [.bpf, .perfmon, .netAdmin, .sysAdmin]
 
-    /// - Parameter hasTypes: a file with the kernel's types was given.
-    static func check(_ machine: Machine, hasTypes: Bool = false) throws {
+    /// What is to be traced here, and by which types.
+    struct Subject {
+        var stack: MptcpStack
+        /// A file with the kernel's types; nil: the kernel carries them.
+        var btf: String?
+        /// Whose functions are hooked; nil: the kernel's own.
+        var module: String?
+
+        /// Of the out-of-tree stack, the functions that are there; nil: the stack is mainline's.
+        func functions() throws -> Set<String>? {
+            guard stack == .outOfTree else { return nil }
+            do throws(KernelError) {
+                return try KernelSymbols.present(HookTable.multipathFunctions, module: module)
+            } catch {
+                throw Failure("\(error)", .unavailable)
+            }
+        }
+    }
+
+    /// - Parameters:
+    ///   - btf: a file with the kernel's types that was named; nil: none was.
+    ///   - module: a kernel module that has the stack's functions; nil: the kernel has them.
+    static func check(_ machine: Machine, btf: String? = nil, module: String? = nil) throws -> Subject {
         // CAP_SYS_ADMIN stands for the younger two as well, and before 5.8 there was no other.
         let implied: [Capability] = machine.has(.sysAdmin) == true ? [.bpf, .perfmon] : []
         let missing = capabilities.filter { machine.has($0) == false && !implied.contains($0) }
@@ -18,29 +41,25 @@ enum Requirements {
                 "not privileged: tracing needs \(missing.map(\.name).joined(separator: ", ")); run it as root",
                 .notPrivileged)
         }
-        let own: NetworkNamespace
         let stack: MptcpStack
         do {
-            own = try NetworkNamespaces.own()
-            stack = try MptcpSettings.read(in: own).stack
+            stack = try MptcpStack.running(module: module)
         } catch {
             throw Failure("\(error)", .unavailable)
         }
-        switch stack {
-        case .mainline: break
-        case .outOfTree:
-            throw Failure(
-                "this kernel has the multipath-tcp.org stack, which mpscope can't trace yet", .unavailable)
-        case .none:
+        if stack == .none {
             throw Failure(
                 "this kernel has no MPTCP: there is no net.mptcp.enabled; "
                     + "it takes Linux 5.6 or later built with CONFIG_MPTCP=y", .unavailable)
         }
-        if !machine.hasBTF, !hasTypes {
+        if btf != nil || machine.hasBTF { return Subject(stack: stack, btf: btf, module: module) }
+        guard let found = TypesFile.find(release: machine.kernel) else {
             throw Failure(
                 "this kernel carries no BTF (\(Machine.btfPath) is missing), by which the programs find "
-                    + "its structures; it takes a kernel built with CONFIG_DEBUG_INFO_BTF=y, or --btf with a file that "
-                    + "has them", .unavailable)
+                    + "its structures, and none was found in /boot, /lib/modules/\(machine.kernel) or "
+                    + "/usr/lib/debug: make it with pahole --btf_encode_detached from the kernel's vmlinux (docs/btf.md "
+                    + "says how), and name the file with --btf", .unavailable)
         }
+        return Subject(stack: stack, btf: found, module: module)
     }
 }

@@ -20,7 +20,7 @@ final class Session {
     private let options: LiveOptions
     private let log: Logger
     private let machine: Machine
-    private let stack = MptcpStack.mainline
+    private let stack: MptcpStack
     /// Whose socket tables are read at the beginning; nil: those of all that can be found then.
     private let namespaces: [NetworkNamespace]?
     private let tracer: Tracer
@@ -51,7 +51,8 @@ final class Session {
             getenv("MPSCOPE_LOG").flatMap { Logger.Level(rawValue: String(cString: $0)) } ?? .warning
         self.log = log
         machine = Machine.read()
-        try Requirements.check(machine, hasTypes: options.btf != nil)
+        let subject = try Requirements.check(machine, btf: options.btf, module: options.module)
+        stack = subject.stack
         // Without it a trace sees less, and the tracer says what.
         let cgroups = try? CgroupMount.find()
 
@@ -97,7 +98,9 @@ final class Session {
         verification = options.verify ? Verification(options, only: namespaces) : nil
         var tracing = Tracer.Options(cgroupRoot: cgroups?.path)
         tracing.backend = options.backend
-        tracing.btf = options.btf
+        tracing.btf = subject.btf
+        tracing.module = subject.module
+        tracing.functions = try subject.functions()
         tracing.transport = options.transport
         tracing.calibrationTraffic = Self.calibrationTraffic
         tracing.filters = options.filters(netns: wanted)
@@ -358,7 +361,8 @@ final class Session {
         MetaRecord(
             time: KernelClock.monotonic(), tool: "mpscope \(Mpscope.version)", host: machine.hostname,
             bootID: machine.bootID, kernel: machine.kernel, arch: machine.architecture,
-            stack: .mainline, backend: tracer.backend.rawValue, transport: .init(tracer.transport),
+            stack: MetaRecord.Stack(rawValue: stack.rawValue), backend: tracer.backend.rawValue,
+            transport: .init(tracer.transport),
             hooks: tracer.reports.map(HookStatus.init))
     }
 

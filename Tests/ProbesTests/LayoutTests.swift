@@ -12,7 +12,7 @@ import Testing
 @Suite struct LayoutTests {
     /// The members of a struct in the object's BTF, with their offsets in bytes, and its size.
     private func members(_ name: String) throws -> (offsets: [String: Int], size: Int) {
-        let object = try BPFObject(Tracer.embeddedObject, name: "layout")
+        let object = try BPFObject(ProgramObject.mainline.bytes, name: "layout")
         let btf = bpf_object__btf(object.object)
         let id = btf__find_by_name_kind(btf, name, UInt32(BTF_KIND_STRUCT))
         try #require(id > 0, "no struct \(name) in the object's BTF")

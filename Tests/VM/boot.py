@@ -66,7 +66,7 @@ class Ended:
 class Machine:
     """A running guest. What it says on its second port goes line by line to `hear`."""
 
-    def __init__(self, kernel, archive, folder, accel, word):
+    def __init__(self, kernel, archive, folder, accel, word, processors=1):
         self.folder = Path(folder)
         self.console = self.folder / "console"
         self.port = self.folder / "port"
@@ -78,7 +78,7 @@ class Machine:
         cpu = ["-cpu", "host"] if accel == "kvm" else ["-cpu", "max,la57=off"]
         self.complaints = open(self.folder / "qemu", "w")
         self.process = subprocess.Popen(
-            [QEMU, "-accel", accel, *cpu, "-smp", "1", "-m", MEMORY, "-nodefaults",
+            [QEMU, "-accel", accel, *cpu, "-smp", str(processors), "-m", MEMORY, "-nodefaults",
              "-display", "none", "-no-reboot", "-name", f"mpscope-{word}", "-kernel", str(kernel.image),
              "-initrd", str(image), "-append", COMMAND_LINE,
              "-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console",

@@ -36,8 +36,8 @@ class Kernel:
     # What the matrix calls it.
     name: str
     image: Path
-    # Holds kernel/ and modules.dep.
-    modules: Path
+    # Holds kernel/ and modules.dep; None: everything is built in.
+    modules: Path | None
 
 
 def cache():
@@ -45,9 +45,14 @@ def cache():
     return Path(home) / "mpscope" / "kernels"
 
 
-def of_file(image, modules):
+def of_file(image, modules=None):
     """Any other kernel, as its files are."""
-    image, modules = Path(image), Path(modules)
+    image = Path(image)
+    if not modules:
+        if not image.exists():
+            raise Trouble(f"{image} is missing: KERNEL= names the kernel's image")
+        return Kernel(image.name, image.resolve(), None)
+    modules = Path(modules)
     for path in [image, modules / "modules.dep", modules / "kernel"]:
         if not path.exists():
             raise Trouble(f"{path} is missing: KERNEL= names the kernel's image, MODULES= the "
@@ -86,6 +91,19 @@ def unpacked(family):
     for folder in cache().glob("[0-9]*"):
         if family == "newest" or folder.name.startswith(family + "."):
             yield at(folder)
+
+
+def headers(kernel):
+    """What modules for one of Debian's kernels are built against: the folder for `make -C`."""
+    folder = cache() / "headers" / kernel.name
+    tree = folder / "src" / f"linux-headers-{kernel.name}"
+    with locked():
+        if not folder.exists():
+            refresh()
+            unpack_headers(kernel.name, folder)
+    if not (tree / ".config").exists():
+        raise Trouble(f"{folder} holds no headers: remove it")
+    return tree
 
 
 @contextmanager
@@ -204,6 +222,28 @@ def unpack(package, folder):
     made.rename(folder)
 
 
+def unpack_headers(release, folder):
+    made = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    flavour = release.split("-")[-1]
+    common = f"linux-headers-{release.removesuffix(flavour)}common"
+    tools = f"linux-kbuild-{'.'.join(release.split('.')[:2])}"
+    for name in [f"linux-headers-{release}", common, tools]:
+        print(f"fetching {name}", flush=True)
+        apt(["apt-get", "download", "-qq", name], made)
+        for archive in made.glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", archive, made / "root"], check=True)
+            archive.unlink()
+    # Their links to one another are relative; one path is not.
+    for part in ["src", "lib"]:
+        (made / "root/usr" / part).rename(made / part)
+    shutil.rmtree(made / "root")
+    makefile = made / "src" / f"linux-headers-{release}" / "Makefile"
+    makefile.write_text(makefile.read_text().replace("/usr/src/", f"{folder}/src/"))
+    made.rename(folder)
+
+
 def take(archive, folder):
     """The image and the modules of a package."""
     patterns = ["./boot/vmlinuz-*", "./usr/lib/modules/*/vmlinuz", "./lib/modules/*/vmlinuz"]
@@ -229,6 +269,9 @@ class Modules:
         self.folder = folder
         self.paths = {}
         self.needs = {}
+        self.builtin = set()
+        if folder is None:
+            return
         for line in (folder / "modules.dep").read_text().splitlines():
             path, _, needs = line.partition(":")
             self.paths[name_of(path)] = path

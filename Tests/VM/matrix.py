@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 import boot
 import initramfs
+import standin
 from kernels import Trouble
+from part import Part
 
 BACKENDS = ["fentry", "kprobe", "tracepoint"]
 # What the verifier may have to look at for one program (it gives up at 1,000,000).
@@ -33,6 +35,9 @@ TOLERATED = [
     # The scenario syn-cookies asks for them, and the kernel says so once.
     r"TCP: request_sock_(TCP|subflow_v[46]): Possible SYN flooding on port",
     r"mptcp: .*Possible SYN flooding",
+    # What any module says that is not the kernel's own.
+    r"mpscope_standin: loading out-of-tree module taints kernel",
+    r"mpscope_standin: module verification failed",
 ]
 # At any time, the start of the machine included.
 ALARMS = r"WARNING: |BUG: |Oops|Call Trace:|refcount_t|KASAN|general protection|bpf.*(fail|refus|error)"
@@ -42,6 +47,8 @@ ALARMS = r"WARNING: |BUG: |Oops|Call Trace:|refcount_t|KASAN|general protection|
 class Guest:
     """What one guest said."""
     name: str
+    # What it must tell: pairs of a backend and a scenario.
+    expected: list = field(default_factory=list)
     # (backend, scenario) → (verdict, why)
     results: dict = field(default_factory=dict)
     # Fields of what `mpscope __programs` said.
@@ -53,26 +60,28 @@ class Guest:
     done: bool = False
     tail: str = ""
     seconds: float = 0
+    # It was to tell of every BPF program.
+    lists_programs: bool = False
 
 
-def known(guest_program):
-    """The names of all scenarios."""
-    shown = subprocess.run([guest_program, "--list"], check=True, text=True, capture_output=True)
+def known(guest_program, kind="scenarios"):
+    """The names of all scenarios, or of the stand-in's rows, or of what is played on another stack."""
+    shown = subprocess.run([guest_program, "--list", kind], check=True, text=True, capture_output=True)
     return shown.stdout.split()
 
 
-def play(kernel, options, accel, names, backends, seconds):
-    """Boots a kernel once, and has everything run in it."""
+def play(kernel, options, accel, part, seconds):
+    """Boots a kernel once, and has everything of a part run in it."""
     word = boot.nonce()
     job = f"""
 echo "{word} begin" > /dev/kmsg
-/root/vm-guest {word} /usr/bin/mpscope {",".join(backends)} {",".join(names)} {options.lanes}
+/root/vm-guest {word} /usr/bin/mpscope {" ".join(part.arguments)}
 echo "{word}\tstatus\t$?"
 dmesg -r | sed "s/^/{word}\tdmesg\t/"
 echo "{word}\tend-of-dmesg"
 """
-    guest = Guest(kernel.name)
-    archive = initramfs.build(kernel, options.program, job, [(options.guest, "vm-guest")])
+    guest = Guest(kernel.name, part.expected, lists_programs=part.lists_programs)
+    archive = initramfs.build(kernel, options.program, job, [(options.guest, "vm-guest"), *part.added])
 
     def hear(line):
         words = line.split("\t")
@@ -100,7 +109,7 @@ echo "{word}\tend-of-dmesg"
             print(kernel.name, *words[1:], flush=True)
 
     with tempfile.TemporaryDirectory(prefix="mpscope-vm-") as folder:
-        machine = boot.Machine(kernel, archive, folder, accel, word)
+        machine = boot.Machine(kernel, archive, folder, accel, word, part.processors)
         try:
             ended = machine.run(hear, seconds, SILENCE)
         finally:
@@ -115,9 +124,8 @@ echo "{word}\tend-of-dmesg"
     # The mark is of this run: what comes after it, the scenarios did.
     marks = [number for number, line in enumerate(guest.dmesg) if f"{word} begin" in line]
     guest.dmesg = complaints(guest.dmesg, marks[0] if marks else None)
-    for backend in backends:
-        for name in names:
-            guest.results.setdefault((backend, name), ("fail", guest.trouble or "it said nothing"))
+    for key in part.expected:
+        guest.results.setdefault(key, ("fail", guest.trouble or "it said nothing"))
     return guest
 
 
@@ -136,20 +144,53 @@ def complaints(lines, begin):
     return found
 
 
-def run(kernels, options, accel):
-    """The whole matrix; how many lines of it failed."""
+def parts(kernels, options):
+    """What is to run: kernels, and a part for each."""
+    if options.stack:
+        return [(kernel, stack_part(options)) for kernel in kernels]
     names = known(options.guest)
+    rows = known(options.guest, "standin")
+    for name in options.scenario:
+        if name not in names + rows:
+            raise Trouble(f"there is no scenario {name}")
+    backends = options.backend or BACKENDS
+    wanted = [name for name in names if name in options.scenario or not options.scenario]
+    found = []
+    for kernel in kernels:
+        if wanted:
+            found.append((kernel, Part(
+                [",".join(backends), ",".join(wanted), str(options.lanes)],
+                [(backend, name) for name in wanted for backend in backends],
+                lists_programs=True)))
+    # A guest of its own: its kernel has a module that is not Debian's.
+    wanted = [name for name in rows if name in options.scenario or not options.scenario]
+    for kernel in kernels:
+        if wanted and kernel.name.startswith(standin.FAMILY + ".") and "kprobe" in backends:
+            found.append((kernel, standin.part(kernel, wanted)))
+    return found
+
+
+def stack_part(options):
+    names = known(options.guest, "stack")
     for name in options.scenario:
         if name not in names:
-            raise Trouble(f"there is no scenario {name}")
+            raise Trouble(f"there is no scenario {name} of the stack")
     names = options.scenario or names
-    backends = options.backend or BACKENDS
+    backend = (options.backend or ["auto"])[0]
+    added = [(options.btf, "btf")] if options.btf else []
+    return Part(["stack", options.stack, "/root/btf" if options.btf else "-", backend, ",".join(names)],
+                [(backend, name) for name in names], added)
+
+
+def run(kernels, options, accel):
+    """The whole matrix; how many lines of it failed."""
+    wanted = parts(kernels, options)
     lock = threading.Lock()
     end = time.monotonic() + WHOLE
 
-    def one(kernel):
+    def one(kernel, part):
         seconds = options.seconds or min(LONGEST, max(1, int(end - time.monotonic())))
-        guest = play(kernel, options, accel, names, backends, seconds)
+        guest = play(kernel, options, accel, part, seconds)
         with lock:
             print(f"{guest.name}: {guest.seconds:.0f} s under {accel}"
                   + (f", {guest.trouble}" if guest.trouble else ""), flush=True)
@@ -159,7 +200,7 @@ def run(kernels, options, accel):
 
     with ThreadPoolExecutor(options.at_once) as pool:
         # The newest take longest, and begin.
-        begun = [pool.submit(one, kernel) for kernel in reversed(kernels)]
+        begun = [pool.submit(one, *each) for each in reversed(wanted)]
         guests = [future.result() for future in reversed(begun)]
     print()
     counts = {"pass": 0, "fail": 0, "cannot": 0}
@@ -169,11 +210,10 @@ def run(kernels, options, accel):
         print(f"{kernel} {backend} {name} {verdict}" + (f" ({why[:WIDTH]})" if why else ""))
 
     for guest in guests:
-        for name in names:
-            for backend in backends:
-                line(guest.name, backend, name, *guest.results[backend, name])
+        for backend, name in guest.expected:
+            line(guest.name, backend, name, *guest.results[backend, name])
     for guest in guests:
-        for program in judge_programs(guest):
+        for program in judge_programs(guest) if guest.lists_programs else []:
             line(guest.name, *program)
         line(guest.name, "-", "dmesg", "fail" if guest.dmesg or not guest.done else "pass",
              "; ".join(guest.dmesg[:3]) or ("" if guest.done else "not seen"))
@@ -181,8 +221,9 @@ def run(kernels, options, accel):
             if note.strip():
                 print(f"{guest.name}: {note[:WIDTH]}")
     table(guests)
-    print(f"\n{len(guests)} kernels, {len(backends)} backends, {len(names)} scenarios: "
-          f"{counts['pass']} passed, {counts['fail']} failed, {counts['cannot']} cannot")
+    every = [key for guest in guests for key in guest.expected]
+    print(f"\n{len({guest.name for guest in guests})} kernels, {len({key[0] for key in every})} backends, "
+          f"{len({key[1] for key in every})} scenarios: {counts['pass']} passed, {counts['fail']} failed, {counts['cannot']} cannot")
     return counts["fail"]
 
 

@@ -5,6 +5,8 @@
     run.py                                    all of Debian's kernels that the matrix is about
     run.py --kernel 6.12                      one of them
     run.py --kernel vmlinuz --modules DIR     any other
+    run.py --kernel vmlinuz --btf FILE --stack multipath-tcp.org
+                                              one of another MPTCP stack, with everything built in
     run.py --kernel 6.12 -- mpscope doctor    runs a command in one guest: its output, its status
 """
 import argparse
@@ -33,12 +35,17 @@ def parse():
                         "6.16, or the image of any other")
     parser.add_argument("--modules", type=Path, metavar="DIR",
                         help="the folder with the modules of an IMAGE: kernel/ and modules.dep")
+    parser.add_argument("--btf", type=Path, metavar="FILE",
+                        help="BTF for a kernel that carries none (with --stack)")
+    parser.add_argument("--stack", choices=["multipath-tcp.org", "mainline"],
+                        help="play only what runs on that stack with nothing but the kernel: "
+                        "`mainline` tries this very mode out on a kernel of today")
     parser.add_argument("--add", action="append", default=[], metavar="FILE[:NAME]",
                         help="a file for the guest, in /root unless NAME has a folder")
     parser.add_argument("--guest", type=Path, default=ROOT / ".build/release/vm-guest",
                         help="what runs the scenarios in the guest (default: what make built)")
     parser.add_argument("--backend", action="append", default=[], metavar="NAME",
-                        help=f"only this one of {', '.join(matrix.BACKENDS)}")
+                        help=f"only this one of {', '.join(matrix.BACKENDS)}; with --stack: auto too")
     parser.add_argument("--scenario", action="append", default=[], metavar="NAME",
                         help="only this one")
     parser.add_argument("--lanes", type=int, default=matrix.LANES,
@@ -54,7 +61,7 @@ def parse():
 
 def chosen(options):
     for name in options.kernel or kernels.FAMILIES:
-        if options.modules:
+        if options.modules or options.stack and Path(name).exists():
             yield kernels.of_file(name, options.modules)
         else:
             yield kernels.fetch(name)

@@ -7,13 +7,16 @@
 
 #include <stddef.h>
 
-extern const unsigned char mps_object_start[];
-extern const unsigned char mps_object_end[];
+#define MPS_OBJECT(name)                                                                       \
+	extern const unsigned char mps_object_##name##_start[], mps_object_##name##_end[];      \
+	static inline const void *mps_object_##name(size_t *size)                               \
+	{                                                                                       \
+		*size = (size_t)(mps_object_##name##_end - mps_object_##name##_start);          \
+		return mps_object_##name##_start;                                               \
+	}
 
-static inline const void *mps_object(size_t *size)
-{
-	*size = (size_t)(mps_object_end - mps_object_start);
-	return mps_object_start;
-}
+MPS_OBJECT(mainline)
+MPS_OBJECT(multipath)
+MPS_OBJECT(multipath_perf)
 
 #endif

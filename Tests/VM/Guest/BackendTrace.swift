@@ -13,8 +13,11 @@ struct BackendTrace: ~Copyable {
     private var child: ChildProcess
     private let path: String
 
-    init(_ program: String, _ backend: String, _ options: [String]) throws(Trouble) {
-        let path = "\(Self.folder)/\(backend)"
+    /// - Parameter name: of its files, where several traces have one backend.
+    init(
+        _ program: String, _ backend: String, _ options: [String], name: String? = nil
+    ) throws(Trouble) {
+        let path = "\(Self.folder)/\(name ?? backend)"
         for file in ["\(path).records", "\(path).ready"] { unlink(file) }
         let complaints = Descriptor(owning: try File.create("\(path).err"))
         let arguments =

@@ -15,12 +15,34 @@ import Scenarios
 enum Guest {
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        if arguments == ["--list"] {
-            for name in Name.all { print(name) }
+        if arguments.first == "--list" {
+            for name in Name.of(kind: arguments.dropFirst().first ?? "scenarios") { print(name) }
+            return
+        }
+        if arguments.count == 5, arguments[2] == "standin" {
+            perform(arguments[0], arguments[4], of: Name.of(kind: "standin")) {
+                port, wanted throws(Trouble) in
+                try StandinPlay(program: arguments[1], folder: arguments[3], port: port).play(wanted)
+            }
+            return
+        }
+        if arguments.count == 7, arguments[2] == "stack" {
+            perform(arguments[0], arguments[6], of: Name.of(kind: "stack")) { port, wanted throws(Trouble) in
+                try StackPlay(
+                    program: arguments[1], stack: arguments[3] == "mainline" ? .mainline : .outOfTree,
+                    btf: arguments[4] == "-" ? nil : arguments[4], backend: arguments[5], port: port
+                ).play(wanted)
+            }
             return
         }
         guard arguments.count == 5, let lanes = Int(arguments[4]), lanes > 0 else {
-            complain("usage: vm-guest --list | vm-guest WORD PROGRAM BACKEND,… SCENARIO,…|all LANES")
+            complain(
+                """
+                usage: vm-guest --list [scenarios|standin|stack]
+                       vm-guest WORD PROGRAM BACKEND,… SCENARIO,…|all LANES
+                       vm-guest WORD PROGRAM standin FOLDER ROW,…|all
+                       vm-guest WORD PROGRAM stack mainline|multipath-tcp.org BTF|- BACKEND NAME,…|all
+                """)
             exit(64)
         }
         let wanted = arguments[3] == "all" ? Name.all : arguments[3].split(separator: ",").map(String.init)
@@ -44,6 +66,26 @@ enum Guest {
         }
     }
 
+    private static func perform(
+        _ word: String, _ names: String, of known: [String],
+        _ body: (Port, [String]) throws(Trouble) -> Void
+    ) {
+        let wanted = names == "all" ? known : names.split(separator: ",").map(String.init)
+        let unknown = wanted.filter { !known.contains($0) }
+        guard unknown.isEmpty else {
+            complain("nothing is called \(unknown.joined(separator: ", "))")
+            exit(64)
+        }
+        let port = Port(word: word)
+        do throws(Trouble) {
+            try body(port, wanted)
+            port.say(["done"])
+        } catch {
+            port.say(["trouble", "\(error)"])
+            exit(1)
+        }
+    }
+
     static func complain(_ text: String) {
         let bytes = Array("vm-guest: \(text)\n".utf8)
         _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
@@ -53,4 +95,12 @@ enum Guest {
 /// What the lines of the matrix are called.
 enum Name {
     static let all = Scenario.all.map(\.name) + Load.allCases.map(\.rawValue)
+
+    static func of(kind: String) -> [String] {
+        switch kind {
+        case "standin": StandinPlay.names
+        case "stack": StackPlay.names
+        default: all
+        }
+    }
 }
