@@ -201,6 +201,8 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let discarded = Facts(rawValue: 1 << 40)
     /// The connection goes on without DSS, in one direction or both (infinite mapping).
     public static let infiniteMapping = Facts(rawValue: 1 << 41)
+    /// The kernel takes no notice of the packet's options, unless it is of a join.
+    public static let optionsIgnored = Facts(rawValue: 1 << 42)
     /// The kernel begins to keep connections of this namespace from asking (`mptcp_active_disable`).
     public static let beginsBlackhole = Facts(rawValue: 1 << 38)
 

@@ -47,7 +47,7 @@ extension TransitionTable {
 
         // receive SYN-ACK
         .init(
-            [.synSent, .synSentUnasked, .tcpSynSent], .synackReceived, [.discarded], to: nil,
+            [.synSent], .synackReceived, [.discarded], to: nil,
             "receive SYN-ACK: mptcp_rcv_synsent_state_process returns 2 | (no line)"),
         .init(
             [.synSent], .synackReceived, [.optionCapable], to: .synackReceived,
@@ -174,6 +174,9 @@ extension TransitionTable {
         .init(
             [.synReceived, .synackSent], .ackReceived, [.optionCapable], to: .ackReceived,
             "receive ACK: tcp_check_req | subflow_syn_recv_sock"),
+        .init(
+            [.synReceived, .synackSent], .ackReceived, [.optionsIgnored], to: nil,
+            "receive ACK: tcp_check_req, which does not look | (never)"),
         .init(
             [.synReceived, .synackSent], .ackReceived, to: .ackReceivedPlain,
             "receive ACK: tcp_check_req | subflow_syn_recv_sock: mptcp_subflow_drop_ctx"),

@@ -188,7 +188,6 @@ static __always_inline int mps_on_closed(void *ctx, struct sock *sk, const struc
 	__u64 key = (__u64)sk;
 	__u32 course = mps_course_of(key), kind = MPS_SUBFLOW_CLOSED;
 	struct mps_event *e;
-	__u8 *told;
 
 	if (whose->role == MPS_ROLE_PLAIN) {
 		mps_tell_connect(ctx, sk, BPF_CORE_READ_BITFIELD_PROBED((struct tcp_sock *)sk, request_mptcp));
@@ -214,10 +213,9 @@ static __always_inline int mps_on_closed(void *ctx, struct sock *sk, const struc
 	e->new_state = TCP_CLOSE;
 	e->error = BPF_CORE_READ(sk, sk_err);
 	if (whose->role == MPS_ROLE_META && mps_is_infinite(whose->mpcb)) {
+		/* Why, even if it was told: that event may have been lost. */
 		e->flags |= MPS_F_FALLBACK;
-		told = bpf_map_lookup_elem(&fallen, &key);
-		if (!told)
-			e->option_flags = MPS_MAPPING_INFINITE;
+		e->option_flags = MPS_MAPPING_INFINITE;
 	}
 	bpf_map_delete_elem(&fallen, &key);
 	mps_fill_retransmits(e, sk);
