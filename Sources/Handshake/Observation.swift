@@ -104,6 +104,9 @@ extension Hook {
         }
     }
 
+    /// A client's verdict comes with the ends of its first subflow: they are the socket's own.
+    var verdictNamesEnds: Bool { self == .updateMetasocket || self == .tcpFinishConnect }
+
     /// A SYN as it leaves, and again: never the beginning of a connection.
     var showsSynOut: Bool { self == .skbEgress || self == .synOptions }
 

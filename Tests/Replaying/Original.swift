@@ -39,9 +39,9 @@ package struct Original {
     package var observations: [Observation]
     private var claims: Claims
 
-    package init(_ observations: [Observation]) {
+    package init(_ observations: [Observation], allTcp: Bool = false) {
         self.observations = observations
-        claims = Claims(Replay(observations))
+        claims = Claims(Replay(observations, allTcp: allTcp))
     }
 
     /// What `replay` claims that is not so. `repeated`: how often a true claim may be told again.

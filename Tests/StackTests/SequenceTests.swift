@@ -48,6 +48,8 @@ import Testing
             #expect(handshake?.outcome == .mptcp)
             #expect(handshake?.side == fallback.side)
             #expect(handshake?.owner == fallback.owner)
+            #expect(handshake?.local == fallback.local)
+            #expect(handshake?.remote == fallback.remote)
         }
     }
 

@@ -99,9 +99,11 @@ static __always_inline int mps_on_ack(void *ctx, struct sock *sk)
 	e = mps_new(sizeof(*e), MPS_FALLBACK, MPS_HOOK_ACK_IN_INFINITE, mps_netns_of(sk));
 	if (!e)
 		return 0;
-	mps_fill_ends(e, sk);
-	mps_fill_whose(e, sk, &whose);
-	e->flags &= ~MPS_F_MP_JOIN;
+	/* It is the connection's, whichever subflow shows it. */
+	mps_fill_ends(e, whose.meta);
+	mps_fill_connection(e, &whose);
+	e->ssk = meta;
+	e->msk = meta;
 	e->option_flags = MPS_MAPPING_INFINITE;
 	mps_send(ctx, e, sizeof(*e), MPS_HOOK_ACK_IN_INFINITE);
 	return 0;
