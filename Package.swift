@@ -78,10 +78,27 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        // The programs for the out-of-tree stack, compiled for this machine, and a kernel played by hand.
+        .target(
+            name: "StackPrograms", path: "Tests/StackPrograms", exclude: ["shim"],
+            cSettings: [.headerSearchPath("shim"), .headerSearchPath("../../bpf")]),
+        .target(
+            name: "StackSequences", dependencies: ["CEvent", "Handshake", "StackPrograms"],
+            path: "Tests/StackSequences", swiftSettings: strict),
+        // What the tracker makes of events, and whether that is true.
+        .target(
+            name: "Replaying", dependencies: ["Handshake", "TestSupport"], path: "Tests/Replaying",
+            swiftSettings: strict),
+        .testTarget(
+            name: "StackTests",
+            dependencies: [
+                "CEvent", "Handshake", "Output", "Probes", "Replaying", "StackSequences", "TestSupport",
+            ],
+            exclude: ["Golden"], swiftSettings: strict),
         .testTarget(
             name: "HandshakeTests", dependencies: ["Handshake", "TestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "OutputTests", dependencies: ["Handshake", "Output"],
+            name: "OutputTests", dependencies: ["Handshake", "Output", "TestSupport"],
             resources: [.copy("Golden")], swiftSettings: strict),
         .testTarget(
             name: "KernelTests", dependencies: ["Kernel", "Handshake"], swiftSettings: strict),
@@ -103,7 +120,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ProbesTests",
-            dependencies: ["BPF", "CEvent", "CLibbpf", "Handshake", "Probes", "Scenarios", "TestSupport"],
+            dependencies: [
+                "BPF", "CEvent", "CLibbpf", "Handshake", "Probes", "Replaying", "Scenarios", "StackSequences",
+                "TestSupport",
+            ],
             exclude: ["Programs", "Recorded"], swiftSettings: strict),
         .testTarget(
             name: "LiveTests",

@@ -32,9 +32,6 @@ extension TransitionTable {
 
         // receive SYN-ACK
         .init(
-            [.joinSynSent], .joinSynackReceived, [.discarded], to: nil,
-            "receive SYN-ACK: mptcp_rcv_synsent_state_process returns 2 | (no line)"),
-        .init(
             [.joinSynSent], .joinSynackReceived, [.optionJoin], to: .joinSynackReceived,
             "receive SYN-ACK: mptcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
         .init(

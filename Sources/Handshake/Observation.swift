@@ -104,6 +104,9 @@ extension Hook {
         }
     }
 
+    /// A client's verdict comes with the ends of its first subflow: they are the socket's own.
+    var verdictNamesEnds: Bool { self == .updateMetasocket || self == .tcpFinishConnect }
+
     /// A SYN as it leaves, and again: never the beginning of a connection.
     var showsSynOut: Bool { self == .skbEgress || self == .synOptions }
 
@@ -201,8 +204,8 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let discarded = Facts(rawValue: 1 << 40)
     /// The connection goes on without DSS, in one direction or both (infinite mapping).
     public static let infiniteMapping = Facts(rawValue: 1 << 41)
-    /// A function of the out-of-tree stack tells it.
-    public static let outOfTree = Facts(rawValue: 1 << 42)
+    /// The kernel takes no notice of the packet's options, unless it is of a join.
+    public static let optionsIgnored = Facts(rawValue: 1 << 42)
     /// The kernel begins to keep connections of this namespace from asking (`mptcp_active_disable`).
     public static let beginsBlackhole = Facts(rawValue: 1 << 38)
 

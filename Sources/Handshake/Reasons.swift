@@ -75,7 +75,8 @@ public enum Reason: String, Sendable, CaseIterable {
                 + "them; look for a firewall that rejects TCP option 30."
         case .mptcpDisabledAtConnect:
             "The kernel did not ask for MPTCP at connect: the blackhole state may hold (see "
-                + "net.mptcp.blackhole_timeout; writing it clears the state), TCP MD5 or AO may be in use."
+                + "net.mptcp.blackhole_timeout; writing it clears the state), TCP MD5 or AO may be in use; the "
+                + "out-of-tree stack never asks on loopback."
         case .blackhole:
             "The kernel does not ask for MPTCP for a while, because SYNs with MP_CAPABLE were dropped before: "
                 + "find the middlebox that drops TCP option 30; writing net.mptcp.blackhole_timeout ends the state."

@@ -55,7 +55,9 @@ extension Tracker {
             // Made and nothing more: a filter left the rest of it out.
             return found.flatMap { connections[$0].state == .created ? nil : $0 }
         case .mptcpEstablished, .fallback:
-            return sameToken(connections.msk(observation.msk), observation) ?? add(observation)
+            let known = sameToken(connections.msk(observation.msk), observation)
+            return (observation.hook.verdictNamesEnds ? sameEnds(known, observation) : known)
+                ?? add(observation)
         case .closed where observation.hook == .sockRelease:
             guard let index = connections.msk(observation.msk), connections[index].state == .created
             else { return nil }

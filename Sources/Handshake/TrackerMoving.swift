@@ -21,6 +21,10 @@ extension Tracker {
             // How it ended, or why it never got further, may have been in what was lost.
             verdict = .decide(.aborted, .notFollowed)
         }
+        if options.allTcp, verdict == .decide(.fallback, nil), observation.facts.contains(.plainSocket) {
+            // Plain TCP is told as well: without its SYN nobody knows whether MPTCP was asked for.
+            verdict = .decide(.aborted, .notFollowed)
+        }
         connections[index].state = to
         if options.steps || diverged { writeStep(observation, index, from, to) }
         if diverged { writeDivergence(observation, index, from) }

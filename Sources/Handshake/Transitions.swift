@@ -47,7 +47,7 @@ extension TransitionTable {
 
         // receive SYN-ACK
         .init(
-            [.synSent, .synSentUnasked, .tcpSynSent], .synackReceived, [.discarded], to: nil,
+            [.synSent], .synackReceived, [.discarded], to: nil,
             "receive SYN-ACK: mptcp_rcv_synsent_state_process returns 2 | (no line)"),
         .init(
             [.synSent], .synackReceived, [.optionCapable], to: .synackReceived,
@@ -175,6 +175,9 @@ extension TransitionTable {
             [.synReceived, .synackSent], .ackReceived, [.optionCapable], to: .ackReceived,
             "receive ACK: tcp_check_req | subflow_syn_recv_sock"),
         .init(
+            [.synReceived, .synackSent], .ackReceived, [.optionsIgnored], to: nil,
+            "receive ACK: tcp_check_req, which does not look | (never)"),
+        .init(
             [.synReceived, .synackSent], .ackReceived, to: .ackReceivedPlain,
             "receive ACK: tcp_check_req | subflow_syn_recv_sock: mptcp_subflow_drop_ctx"),
         .init(
@@ -187,10 +190,6 @@ extension TransitionTable {
             [.none, .synReceived, .synackSent, .ackReceived], .mptcpEstablished, [.mptcpSocket],
             to: .accepted,
             "receive ACK: mptcp_check_req_master | mptcp_sk_clone_init"),
-
-        .init(
-            [.ackReceivedPlain], .mptcpEstablished, [.mptcpSocket, .outOfTree], to: .accepted,
-            "receive ACK: mptcp_check_req_master; the SYN-ACK's option was stripped | (no line)"),
 
         .init(
             [.accepted, .mptcpEstablished, .fallback, .subflowClosed, .closed], .mptcpEstablished, to: nil,
@@ -209,10 +208,6 @@ extension TransitionTable {
             to: .mptcpEstablished, .decide(.mptcp, nil),
             "receive ACK: tcp_set_state(sk, TCP_ESTABLISHED), mptcp_update_metasocket "
                 + "| tcp_rcv_state_process"),
-        .init(
-            [.ackReceivedPlain], .established, [.mptcpSocket, .capable, .outOfTree], to: .mptcpEstablished,
-            .decide(.mptcp, nil),
-            "receive ACK: mptcp_update_metasocket; the SYN-ACK's option was stripped | (no line)"),
         .init(
             [.synReceivedPlain], .established, [.plainSocket], to: .fallback,
             .decide(.fallback, .synWithoutMptcp),

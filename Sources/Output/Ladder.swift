@@ -193,6 +193,8 @@ extension Ladder.Rung {
     private var packet: (name: StaticString, isOutgoing: Bool)? {
         switch hook {
         case .skbEgress, .skbIngress, .tcpReceiveReset: break
+        // The out-of-tree stack's functions that make packets, or are called with them.
+        case .synOptions, .connRequest, .tcpConnRequest, .synackOptions, .synsentProcess, .tcpCheckReq: break
         default: return nil
         }
         return switch step {

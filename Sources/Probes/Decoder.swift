@@ -56,8 +56,10 @@ public enum Decoder {
                 if hook == .skbEgress { o.localID = event.remote_id } else { o.remoteID = event.remote_id }
                 o.backup = event.option_flags & 1 != 0
             }
-            // The function knows this end's own id as well.
-            if event.kind == UInt8(MPS_REQUEST.rawValue), o.option == .mpJoin, event.local_id != 0xff {
+            // A function of the server knows its own id as well.
+            if event.kind == UInt8(MPS_REQUEST.rawValue) || event.kind == UInt8(MPS_SYNACK_OUT.rawValue),
+                o.option == .mpJoin, event.local_id != 0xff
+            {
                 o.localID = event.local_id
             }
             // Whom a MP_JOIN asks for: the receiver by its own token.
@@ -255,7 +257,6 @@ public enum Decoder {
     private static func facts(_ event: mps_event, _ step: Step) -> Facts {
         func has(_ flag: Int32) -> Bool { event.flags & UInt16(flag) != 0 }
         var facts: Facts = has(MPS_F_MPTCP) ? .mptcpSocket : .plainSocket
-        if UInt32(event.hook) >= MPS_HOOK_ENABLE_SOCK.rawValue { facts.insert(.outOfTree) }
         if has(MPS_F_REQUEST_MPTCP) { facts.insert(.requestsMptcp) }
         if has(MPS_F_REQUEST_JOIN) { facts.insert(.requestsJoin) }
         if has(MPS_F_MP_CAPABLE) { facts.insert(.capable) }
@@ -312,6 +313,9 @@ public enum Decoder {
         case MPS_JOIN_FAILED.rawValue: facts.insert(.neverSent)
         case MPS_SYNACK_DISCARDED.rawValue: facts.insert(.discarded)
         case MPS_FORCED_CLOSE.rawValue: facts.insert(.sentByUs)
+        // tcp_check_req() is the out-of-tree stack's hook.
+        case MPS_ACK_IN.rawValue where event.hook == UInt8(MPS_HOOK_TCP_CHECK_REQ.rawValue):
+            facts.insert(.optionsIgnored)
         default: break
         }
         switch UInt32(event.mib) {

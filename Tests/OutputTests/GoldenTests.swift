@@ -2,6 +2,7 @@
 
 import Handshake
 import Output
+import TestSupport
 import Testing
 
 @Suite struct GoldenTests {

@@ -2,6 +2,7 @@
 
 import Handshake
 import Output
+import TestSupport
 import Testing
 
 /// Reads the schema and the lines as strictly as JSON allows, and prints what does not fit.

@@ -2,6 +2,7 @@
 
 import Glibc
 import Output
+import TestSupport
 import Testing
 
 @Suite struct SinkTests {

@@ -2,6 +2,7 @@
 
 import CEvent
 import Glibc
+import Replaying
 import Scenarios
 import Testing
 

@@ -2,6 +2,7 @@
 
 import CEvent
 import Handshake
+import Replaying
 import Scenarios
 import Testing
 

@@ -103,9 +103,11 @@ static __always_inline int mps_on_ack(void *ctx, struct sock *sk)
 	e = mps_new(sizeof(*e), MPS_FALLBACK, MPS_HOOK_ACK_IN_INFINITE, mps_netns_of(sk));
 	if (!e)
 		return 0;
-	mps_fill_ends(e, sk);
-	mps_fill_whose(e, sk, &whose);
-	e->flags &= ~MPS_F_MP_JOIN;
+	/* It is the connection's, whichever subflow shows it. */
+	mps_fill_ends(e, whose.meta);
+	mps_fill_connection(e, &whose);
+	e->ssk = meta;
+	e->msk = meta;
 	e->option_flags = MPS_MAPPING_INFINITE;
 	mps_send(ctx, e, sizeof(*e), MPS_HOOK_ACK_IN_INFINITE);
 	return 0;
@@ -192,7 +194,6 @@ static __always_inline int mps_on_closed(void *ctx, struct sock *sk, const struc
 	__u64 key = (__u64)sk;
 	__u32 course = mps_course_of(key), kind = MPS_SUBFLOW_CLOSED;
 	struct mps_event *e;
-	__u8 *told;
 
 	if (whose->role == MPS_ROLE_PLAIN) {
 		mps_tell_connect(ctx, sk, BPF_CORE_READ_BITFIELD_PROBED((struct tcp_sock *)sk, request_mptcp));
@@ -218,10 +219,9 @@ static __always_inline int mps_on_closed(void *ctx, struct sock *sk, const struc
 	e->new_state = TCP_CLOSE;
 	e->error = BPF_CORE_READ(sk, sk_err);
 	if (whose->role == MPS_ROLE_META && mps_is_infinite(whose->mpcb)) {
+		/* Why, even if it was told: that event may have been lost. */
 		e->flags |= MPS_F_FALLBACK;
-		told = bpf_map_lookup_elem(&fallen, &key);
-		if (!told)
-			e->option_flags = MPS_MAPPING_INFINITE;
+		e->option_flags = MPS_MAPPING_INFINITE;
 	}
 	bpf_map_delete_elem(&fallen, &key);
 	mps_fill_retransmits(e, sk);
