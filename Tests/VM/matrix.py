@@ -214,8 +214,8 @@ def run(kernels, options, accel):
         for backend, name in guest.expected:
             line(guest.name, backend, name, *guest.results[backend, name])
     for guest in guests:
-        for program in judge_programs(guest) if guest.lists_programs else []:
-            line(guest.name, *program)
+        for way, name, *verdict in judge_programs(guest) if guest.lists_programs else []:
+            line(guest.name, way, f"{guest.mark}{name}", *verdict)
         line(guest.name, "-", f"{guest.mark}dmesg", "fail" if guest.dmesg or not guest.done else "pass",
              "; ".join(guest.dmesg[:3]) or ("" if guest.done else "not seen"))
         for note in guest.notes[:5]:

@@ -24,7 +24,7 @@ def part(kernel, names):
     added = [(folder / f"{form}.{kind}", f"{form}.{kind}") for form in FORMS for kind in ["ko", "btf"]]
     # Two processors: a softirq is to run on another one than the process.
     return Part(["standin", "/root", ",".join(names)], [("kprobe", name) for name in names], added,
-                processors=2, mark="standin-")
+                processors=2, mark="standin-", lists_programs=True)
 
 
 def build(kernel):

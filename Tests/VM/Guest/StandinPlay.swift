@@ -43,6 +43,11 @@ struct StandinPlay {
     let port: Port
 
     func play(_ wanted: [String]) throws(Trouble) {
+        do throws(ScenarioError) {
+            try port.listPrograms(of: program, types: "\(folder)/standin.btf")
+        } catch {
+            throw Trouble("\(error)")
+        }
         for form in ["standin", "standin-elder"] {
             let names = wanted.filter { $0.hasPrefix("standin-elder-") == (form == "standin-elder") }
             if !names.isEmpty { try play(form, Set(names)) }
