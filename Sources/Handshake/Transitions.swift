@@ -107,8 +107,8 @@ extension TransitionTable {
 
         // and what can go wrong
         .init(
-            clientOpen, .reset, [.sentByUs], to: nil,
-            "(no line) | mptcp_sub_force_close (v0.95): of the first subflow | (no line)"),
+            [.synackReceived, .tcpEstablished], .reset, [.sentByUs], to: nil,
+            "(no line): mptcp_sub_force_close of the master, whose verdict was lost | (never)"),
         .init(
             clientOpen, .reset, to: .reset,
             "(no line) | tcp_reset"),

@@ -4,13 +4,14 @@ import CEvent
 import Glibc
 import Replaying
 import Scenarios
+import StackSequences
 import Testing
 
 @testable import Handshake
 @testable import Probes
 
 /// Each row of the table matters: without it, or with another state or verdict in it, some
-/// recording, or one that is made from it, is not told as it is told now.
+/// recording or sequence, or one that is made from it, is not told as it is told now.
 @Suite struct MutationTests {
     /// A recording, or what is made of one.
     struct Case: Sendable {
@@ -24,9 +25,18 @@ import Testing
         }
     }
 
-    /// Every recording, whole.
+    /// Every recording, whole, and every sequence of the out-of-tree stack.
     private static func whole() throws -> [Case] {
         try Recordings.names.map { Case(name: $0, observations: try Recordings.observations($0)) }
+            + StackSequence.all.flatMap { sequence in
+                try [true, false].map { steps in
+                    Case(
+                        name: "\(sequence.name), \(steps ? "with" : "without") steps",
+                        observations: try sequence.events(steps: steps).map { event in
+                            try event.withUnsafeBytes { try Decoder.decode($0) }
+                        })
+                }
+            }
     }
 
     /// The trace ends early, begins late, or misses something.
@@ -53,15 +63,21 @@ import Testing
     private static func edited(
         _ name: String, _ what: String, _ change: (inout mps_event) -> Bool
     ) throws -> Case {
+        try edited(try Recordings.events(name), "\(name), \(what)", change)
+    }
+
+    private static func edited(
+        _ events: [[UInt8]], _ name: String, _ change: (inout mps_event) -> Bool
+    ) throws -> Case {
         var observations: [Observation] = []
-        for bytes in try Recordings.events(name) {
+        for bytes in events {
             var event = bytes.withUnsafeBytes { $0.loadUnaligned(as: mps_event.self) }
             guard change(&event) else { continue }
             let edited =
                 withUnsafeBytes(of: &event) { Array($0) } + bytes.dropFirst(MemoryLayout<mps_event>.size)
             observations.append(try edited.withUnsafeBytes { try Decoder.decode($0) })
         }
-        return Case(name: "\(name), \(what)", observations: observations)
+        return Case(name: name, observations: observations)
     }
 
     /// What the scenarios do not make happen, each as its events would tell it.
@@ -224,6 +240,11 @@ import Testing
                 if event.isKind(MPS_FALLBACK) { return false }
                 if event.isKind(MPS_MSK_CLOSED) { event.option_flags = UInt8(MPS_MAPPING_MP_FAIL) }
                 return true
+            },
+            try edited(
+                StackSequence.named("given-up")?.events(steps: true) ?? [], "given-up, no verdict"
+            ) { event in
+                !event.isKind(MPS_SUBFLOW_ESTABLISHED) && !event.isKind(MPS_MSK_ESTABLISHED)
             },
         ]
     }
