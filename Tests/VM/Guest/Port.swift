@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Scenarios
 import Synchronization
 
 /// The way to the host: lines of fields with tabs between, each after the run's own word.
