@@ -29,9 +29,12 @@ public struct DoctorText: ~Copyable {
     private let width: Int
     private let colour: Bool
     private var cell = ByteBuffer(capacity: 512)
+    private var subjectColumns = Self.subjectColumns
 
     private static let markColumns = 7
     private static let subjectColumns = 21
+    /// Where the names of hooks are longer, and there is room.
+    private static let wideSubjectColumns = 34
     /// How many names of namespaces are told.
     private static let nameLimit = 12
 
@@ -44,21 +47,41 @@ public struct DoctorText: ~Copyable {
     }
 
     public mutating func write(_ report: DoctorReport, to text: inout ByteBuffer) {
+        subjectColumns =
+            report.stack == .outOfTree && width >= 80 ? Self.wideSubjectColumns : Self.subjectColumns
         say(.note, "kernel", "\(report.kernel), \(report.arch)", to: &text)
         stack(report.stack, to: &text)
-        enabled(report.namespaces, to: &text)
+        let isMainline = report.stack != .outOfTree
+        enabled(report.namespaces, isMainline ? "net.mptcp.enabled" : "net.mptcp.mptcp_enabled", to: &text)
         if let path = report.btf {
             say(.good, "BTF", path, to: &text)
         } else {
             say(
                 .missing, "BTF", "this kernel does not tell its types",
-                advice: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y", to: &text)
+                advice: isMainline
+                    ? "use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+                    : "make a file of them with pahole --btf_encode_detached, see docs/btf.md", to: &text)
         }
         lockdown(report.lockdown, to: &text)
         capabilities(report.capabilities, to: &text)
-        cgroup(report, to: &text)
+        if isMainline { cgroup(report, to: &text) }
         table("sock_diag of TCP", report.listsTCP, module: "tcp_diag", to: &text)
-        table("sock_diag of MPTCP", report.listsMPTCP, module: "mptcp_diag", to: &text)
+        if isMainline {
+            table("sock_diag of MPTCP", report.listsMPTCP, module: "mptcp_diag", to: &text)
+            waysOfMainline(report, to: &text)
+        } else {
+            way(
+                "kprobes", report.kprobe,
+                advice: "boot a kernel built with CONFIG_KPROBE_EVENTS=y and CONFIG_BPF_EVENTS=y", to: &text)
+        }
+        let noFunctions = isMainline && report.fentry?.works == false && report.kprobe?.works == false
+        for hook in report.hooks { write(hook, noFunctions, to: &text) }
+        text.append("\n")
+        verdict(report.verdict, to: &text)
+    }
+
+    /// How mainline's functions can be hooked, and what is found by trying there.
+    private mutating func waysOfMainline(_ report: DoctorReport, to text: inout ByteBuffer) {
         way(
             "fentry", report.fentry,
             advice: report.kprobe?.works == true
@@ -75,10 +98,6 @@ public struct DoctorText: ~Copyable {
         } else {
             say(.note, "fallback flag", "not tried; taken from the kernel's version", to: &text)
         }
-        let noFunctions = report.fentry?.works == false && report.kprobe?.works == false
-        for hook in report.hooks { write(hook, noFunctions, to: &text) }
-        text.append("\n")
-        verdict(report.verdict, to: &text)
     }
 
     // MARK: one function for each thing
@@ -87,9 +106,7 @@ public struct DoctorText: ~Copyable {
         switch stack {
         case .mainline?: say(.good, "MPTCP", "the mainline stack", to: &text)
         case .outOfTree?:
-            say(
-                .problem, "MPTCP", "the multipath-tcp.org stack",
-                advice: "this version traces the mainline stack only: use Linux 5.6 or later", to: &text)
+            say(.good, "MPTCP", "the multipath-tcp.org stack", to: &text)
         case MetaRecord.Stack.none?:
             say(
                 .missing, "MPTCP", "there is no net.mptcp.enabled",
@@ -98,18 +115,20 @@ public struct DoctorText: ~Copyable {
         }
     }
 
-    private mutating func enabled(_ namespaces: [DoctorReport.Namespace], to text: inout ByteBuffer) {
+    private mutating func enabled(
+        _ namespaces: [DoctorReport.Namespace], _ setting: String, to text: inout ByteBuffer
+    ) {
         let on = namespaces.filter { $0.enabled == true }
         let off = namespaces.filter { $0.enabled == false }
         let untold = namespaces.filter { $0.enabled == nil }
-        if !on.isEmpty { say(.good, "net.mptcp.enabled", "1 in \(Self.list(on))", to: &text) }
+        if !on.isEmpty { say(.good, setting, "1 in \(Self.list(on))", to: &text) }
         if !off.isEmpty {
             say(
-                .note, "net.mptcp.enabled", "0 in \(Self.list(off))",
-                advice: "no MPTCP can be made there until: sysctl -w net.mptcp.enabled=1", to: &text)
+                .note, setting, "0 in \(Self.list(off))",
+                advice: "no MPTCP can be made there until: sysctl -w \(setting)=1", to: &text)
         }
         if !untold.isEmpty {
-            say(.note, "net.mptcp.enabled", "not told in \(Self.list(untold))", to: &text)
+            say(.note, setting, "not told in \(Self.list(untold))", to: &text)
         }
     }
 
@@ -236,7 +255,7 @@ public struct DoctorText: ~Copyable {
     ) {
         // On a narrow terminal the subject stands in the text.
         let isWide = width >= 72
-        let indent = Self.markColumns + 1 + (isWide ? Self.subjectColumns + 1 : 0)
+        let indent = Self.markColumns + 1 + (isWide ? subjectColumns + 1 : 0)
         cell.clear()
         cell.append(mark.word)
         text.append(cell: cell, in: Self.markColumns, style: colour ? mark.style : .plain)
@@ -244,7 +263,7 @@ public struct DoctorText: ~Copyable {
         cell.clear()
         cell.append(text: subject)
         if isWide {
-            text.append(cell: cell, in: Self.subjectColumns)
+            text.append(cell: cell, in: subjectColumns)
             text.append(" ")
             cell.clear()
         } else {

@@ -124,6 +124,9 @@ struct HookChoice {
 
     /// Why nothing can be traced, or not in the way that was asked for; nil: it can.
     var obstacle: String? {
+        if candidates.isEmpty {
+            return "the functions of this kernel's MPTCP can be hooked by kprobes only; leave out --backend"
+        }
         for candidate in candidates where candidate.plan.isRequired && Self.way(candidate) == nil {
             return "cannot attach \(candidate.plan.hook.name): \(Self.refusals(candidate))"
         }

@@ -18,8 +18,18 @@ struct Doctor: ParsableCommand {
     @Option(help: "text for people, json for one JSON object.")
     var format = Format.text
 
+    @Option(help: ArgumentHelp("BTF of this kernel, if it carries none.", valueName: "path"))
+    var btf: String?
+
+    /// As of `mpscope trace`.
+    @Option(
+        help: ArgumentHelp(
+            "Hook the out-of-tree stack's functions of this kernel module; for tests.", valueName: "name",
+            visibility: .hidden))
+    var module: String?
+
     func run() throws {
-        let examination = DoctorExamination()
+        let examination = DoctorExamination(btf: btf, module: module)
         do throws(OutputError) {
             var sink = Sink.standardOutput()
             switch format {

@@ -20,12 +20,16 @@ struct DoctorExamination {
         var status: ExitStatus
     }
 
-    init() {
+    /// - Parameters:
+    ///   - btf: a file with the kernel's types that was named; nil: none was.
+    ///   - module: a kernel module that has the out-of-tree stack's functions; nil: the kernel has them.
+    init(btf: String? = nil, module: String? = nil) {
         let machine = Machine.read()
         report = DoctorReport(
             kernel: machine.kernel, arch: machine.architecture,
             verdict: DoctorReport.Verdict(canTrace: true, reason: ""))
-        report.btf = machine.hasBTF ? Machine.btfPath : nil
+        report.btf =
+            btf ?? (machine.hasBTF ? Machine.btfPath : TypesFile.find(release: machine.kernel))
         report.lockdown = machine.lockdown
         report.fentry = Self.way(Trial.fentry(on: "tcp_connect"))
         report.kprobe = Self.way(Trial.kprobe(on: "tcp_connect"))
@@ -39,13 +43,24 @@ struct DoctorExamination {
             report.cgroup2Root = mount.root
         }
         lookAtNamespaces()
-        report.hooks = HookTable.all.map { Self.hook($0) }
+        if let stack = try? MptcpStack.running(module: module) {
+            report.stack = MetaRecord.Stack(rawValue: stack.rawValue)
+        }
+        let isMainline = report.stack != .outOfTree
+        // There the hooks themselves tell.
+        if !isMainline {
+            report.fentry = nil
+            report.kprobe = nil
+        }
+        report.hooks = HookTable.plans(.auto, isMainline ? .mainline : .multipath).map { Self.hook($0) }
         do throws(Obstacle) {
-            let subject = try Self.require(machine)
+            let subject = try Self.require(machine, btf, module)
             let trial = try Self.attach(subject, report.cgroup2, machine)
             report.hooks = trial.reports.map { Self.hook($0.plan, $0) }
             report.fallbackBit = trial.bit
-            report.verdict.reason = Self.reason(trial.reports)
+            if !isMainline { report.kprobe = DoctorReport.Way(works: true) }
+            report.verdict.reason =
+                isMainline ? Self.reason(trial.reports) : Self.reasonOfFunctions(trial.reports)
         } catch {
             status = error.status
             let lines = error.text.split(separator: "\n", maxSplits: 1)
@@ -70,9 +85,6 @@ struct DoctorExamination {
         let all = (try? NetworkNamespaces.all()) ?? [own]
         for namespace in all {
             let settings = try? MptcpSettings.read(in: namespace)
-            if namespace.inode == own.inode {
-                report.stack = settings.flatMap { MetaRecord.Stack(rawValue: $0.stack.rawValue) }
-            }
             report.namespaces.append(
                 DoctorReport.Namespace(
                     inode: namespace.inode, name: namespace.name, enabled: settings?.enabled))
@@ -94,12 +106,14 @@ struct DoctorExamination {
     // MARK: what a trace needs
 
     /// The kernel first, then the privileges: who lacks only those can get them.
-    private static func require(_ machine: Machine) throws(Obstacle) -> Requirements.Subject {
+    private static func require(
+        _ machine: Machine, _ btf: String?, _ module: String?
+    ) throws(Obstacle) -> Requirements.Subject {
         var capable = machine
         capable.effective = .max
         do {
-            _ = try Requirements.check(capable)
-            return try Requirements.check(machine)
+            _ = try Requirements.check(capable, btf: btf, module: module)
+            return try Requirements.check(machine, btf: btf, module: module)
         } catch let failure as Failure {
             throw Obstacle(text: failure.message, status: failure.status)
         } catch {
@@ -113,6 +127,7 @@ struct DoctorExamination {
     ) throws(Obstacle) -> (reports: [HookReport], bit: Int?) {
         var options = Tracer.Options(cgroupRoot: cgroupRoot)
         options.btf = subject.btf
+        options.module = subject.module
         do {
             options.functions = try subject.functions()
         } catch {
@@ -157,6 +172,14 @@ struct DoctorExamination {
         return unhooked.count == functions.count
             ? "by tracepoints and cgroup programs; none of its functions can be hooked"
             : "\(unhooked.count) of \(functions.count) functions can't be hooked, and others stand in for them"
+    }
+
+    /// Where functions are all there is to hook.
+    private static func reasonOfFunctions(_ reports: [HookReport]) -> String {
+        let lacking = reports.filter { $0.status != .attached && $0.status != .notNeeded }
+        return lacking.isEmpty
+            ? "every hook attaches"
+            : "\(lacking.count) of \(reports.count) functions can't be hooked, and what they tell is missing"
     }
 
     private static func way(_ obstacle: BPFError?) -> DoctorReport.Way {

@@ -69,7 +69,9 @@ static __always_inline __u32 mps_netns_of(struct sock *sk)
 
 static __always_inline void mps_read_addresses(__u8 *local, __u8 *remote, struct sock *sk)
 {
-	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
+	/* A kernel without IPv6 has no such fields. */
+	if (bpf_core_field_exists(sk->__sk_common.skc_v6_daddr) &&
+	    BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
 		bpf_core_read(local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
 		bpf_core_read(remote, 16, &sk->__sk_common.skc_v6_daddr);
 	} else {
