@@ -10,7 +10,8 @@ package struct StackSequence: Sendable {
     package let allTcp: Bool
     private let body: @Sendable (Stack) -> Void
 
-    init(_ name: String, allTcp: Bool = false, expect: [String], _ body: @escaping @Sendable (Stack) -> Void) {
+    init(_ name: String, allTcp: Bool = false, expect: [String], _ body: @escaping @Sendable (Stack) -> Void)
+    {
         self.name = name
         self.allTcp = allTcp
         expected = expect

@@ -320,7 +320,7 @@ extension StackSequence {
             stack.closes(c, [m])
             // The meta socket may go before its subflow.
             stack.closes(s, [])
-            stack.tcpSetState(n, TCP_CLOSE)
+            stack.tcpSetState(n, .close)
         },
     ]
 }
