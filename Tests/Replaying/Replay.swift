@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-@testable import Handshake
+import Handshake
 
 /// What the tracker makes of events, when it is driven as a trace drives it.
 package struct Replay {

@@ -223,9 +223,9 @@ package final class Stack {
         stack_mptcp_synack_options(request.at)
     }
 
-    func tcpCheckReq(_ socket: StackSocket, _ packet: StackPacket) {
+    func tcpCheckReq(_ socket: StackSocket, _ packet: StackPacket, _ request: StackRequest) {
         step()
-        stack_tcp_check_req(socket.at, skb(packet))
+        stack_tcp_check_req(socket.at, skb(packet), request.at)
     }
 
     func mptcpCheckReqMaster(_ listener: StackSocket, _ child: StackSocket, _ inside: () -> Int32) {

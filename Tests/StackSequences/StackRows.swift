@@ -172,7 +172,7 @@ extension Stack {
         _ request: StackRequest, _ ack: StackPacket, peer: UInt32 = 0, at place: StackSocket? = nil
     ) -> (child: StackSocket, master: StackSocket) {
         softirq(request.listener.machine)
-        tcpCheckReq(request.listener, ack)
+        tcpCheckReq(request.listener, ack, request)
         let child = child(request, of: request.listener, at: place)
         var master = child
         mptcpCheckReqMaster(request.listener, child) {
@@ -186,13 +186,15 @@ extension Stack {
 
     /// The same by TCP Fast Open: the child is there with the SYN, and what is called for it is another
     /// function, which is not hooked.
-    func acceptsFastOpen(_ request: StackRequest, _ ack: StackPacket, peer: UInt32) -> (
-        child: StackSocket, master: StackSocket
-    ) {
+    @discardableResult func acceptsFastOpen(
+        _ request: StackRequest, _ ack: StackPacket, peer: UInt32 = 0
+    ) -> (child: StackSocket, master: StackSocket) {
         let child = child(request, of: request.listener, at: nil)
-        let master = mptcpCreateMasterSk(child, token: request.token, peer: peer, serverSide: true)
+        let master =
+            request.isMptcp
+            ? mptcpCreateMasterSk(child, token: request.token, peer: peer, serverSide: true) : child
         softirq(request.listener.machine)
-        tcpCheckReq(master, ack)
+        tcpCheckReq(master, ack, request)
         served(child, master)
         return (child, master)
     }
@@ -207,7 +209,8 @@ extension Stack {
     /// A RST comes in the third ACK's place.
     func resets(_ request: StackRequest, at socket: StackSocket) {
         softirq(socket.machine)
-        tcpCheckReq(socket, StackPacket(.rst, .none, from: request.remote, to: request.local))
+        tcpCheckReq(
+            socket, StackPacket(.rst, .none, from: request.remote, to: request.local), request)
     }
 
     // MARK: joins
@@ -271,7 +274,7 @@ extension Stack {
         -> StackSocket?
     {
         softirq(meta.machine)
-        tcpCheckReq(meta, ack)
+        tcpCheckReq(meta, ack, request)
         let child = child(request, of: meta, at: nil)
         mptcpCheckReqChild(meta, child, ack) {
             guard isRight, let connection = meta.connection else {
