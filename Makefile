@@ -14,6 +14,8 @@ ARCH := $(shell uname -m)
 
 PROGRAM := .build/release/mpscope
 GUEST := .build/release/vm-guest
+VERSION := $(shell sed -n 's/.*static let version = "\(.*\)"/\1/p' Sources/mpscope/Main.swift)
+ARCHIVE := .build/dist/mpscope-$(VERSION)-$(ARCH).tar.gz
 GENERATED := Sources/CEvent/generated
 # The programs for mainline; those for the out-of-tree stack, by the ring buffer and by the perf buffer.
 OBJECTS := $(addprefix $(GENERATED)/,mpscope.bpf.o multipath.bpf.o multipath-perf.bpf.o)
@@ -22,7 +24,8 @@ TEST_OBJECT := $(GENERATED)/transport.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h bpf/*/*.h)
 # Where the registers of a kprobe's arguments are.
 BPF_ARCH := $(patsubst x86_64,x86,$(patsubst aarch64,arm64,$(ARCH)))
-BPF_FLAGS := -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -Ibpf -I/usr/include/$(ARCH)-linux-gnu
+BPF_FLAGS := -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -ffile-prefix-map=$(CURDIR)=. \
+	-Ibpf -I/usr/include/$(ARCH)-linux-gnu
 
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev libmnl-dev nettle-dev pkg-config iproute2 nftables \
 	python3 python3-jsonschema
@@ -30,9 +33,10 @@ TEST_PACKAGES := bpftool procps util-linux
 VM_PACKAGES := qemu-system-x86 kmod busybox-static
 # For the stand-in of an out-of-tree stack, a kernel module.
 STANDIN_PACKAGES := gcc-12 make binutils dwarves
+DIST_PACKAGES := gcc libc6-dev binutils
 BENCH_PACKAGES := bpftrace libbpf-tools gcc linux-libc-dev
 
-.PHONY: all deps bpf build demo test test-rebuild vm-test bench lint format document install clean help
+.PHONY: all deps bpf build demo test test-rebuild vm-test dist dist-test bench lint format document install clean help
 
 all: build ## build the program: .build/release/mpscope
 
@@ -74,12 +78,12 @@ bench: build ## what tracing costs, next to others, in one run (root, some six m
 	@Tools/deps.sh $(BENCH_PACKAGES)
 	/usr/bin/python3 Tests/Bench/bench.py $(BENCH)
 
-test: build $(TEST_OBJECT) ## every test: unit, property, golden, live on this kernel (root), and vm-test
+test: build $(TEST_OBJECT) ## every test: unit, property, golden, live on this kernel (root), vm-test and dist-test
 	@Tools/deps.sh $(TEST_PACKAGES)
 	$(SWIFT) build --build-tests $(SWIFT_FLAGS)
 	MPSCOPE_BINARY=$(abspath $(PROGRAM)) $(SWIFT) test --skip-build --no-parallel
 	Tests/Build/rebuild.sh
-	$(MAKE) vm-test
+	$(MAKE) vm-test dist-test
 
 # KERNEL=6.12, or KERNEL=vmlinuz MODULES=dir for any other; BACKEND= and SCENARIO= take several words.
 # KERNEL=vmlinuz BTF=file STACK=multipath-tcp.org: one of another MPTCP stack, and nothing but that.
@@ -90,6 +94,15 @@ vm-test: build ## every scenario on Debian's kernels in QEMU (KERNEL= MODULES= B
 		$(addprefix --kernel ,$(KERNEL)) $(addprefix --modules ,$(MODULES)) \
 		$(addprefix --btf ,$(BTF)) $(addprefix --stack ,$(STACK)) \
 		$(addprefix --backend ,$(BACKEND)) $(addprefix --scenario ,$(SCENARIO)) $(VM_TEST)
+
+dist: build ## one archive that needs nothing but a kernel: .build/dist/mpscope-VERSION-ARCH.tar.gz
+	@Tools/deps.sh $(DIST_PACKAGES)
+	@SWIFT=$(SWIFT) /usr/bin/python3 Tools/dist/dist.py --program $(PROGRAM) --output $(dir $(ARCHIVE))
+
+dist-test: dist ## the archive on Debian's 6.1 in QEMU, with nothing else there (KERNEL= another)
+	@Tools/deps.sh $(VM_PACKAGES)
+	/usr/bin/python3 Tests/VM/run.py --dist $(ARCHIVE) \
+		$(addprefix --kernel ,$(or $(KERNEL),6.1)) $(addprefix --modules ,$(MODULES))
 
 lint: ## style, warnings as errors, and what the documents are made from
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift

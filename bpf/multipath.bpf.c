@@ -96,7 +96,7 @@ int BPF_KRETPROBE(reqsk_init_returns)
 }
 
 SEC("kprobe/mptcp_join_reqsk_init")
-int BPF_KPROBE(join_reqsk_init, void *req)
+int BPF_KPROBE(join_reqsk_init, void *mpcb, void *req)
 {
 	return mps_stash(mps_frame(ctx), MPS_HOOK_JOIN_REQSK_INIT, req, 0, 0);
 }

@@ -9,12 +9,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -111,10 +112,52 @@ int mps_die_with_parent(void)
     return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-int mps_pidfd_open(pid_t pid)
+struct child_watch {
+    pid_t pid;
+    int told;
+};
+
+static void *child_watch_main(void *argument)
 {
-    long fd = syscall(SYS_pidfd_open, pid, 0);
-    return fd < 0 ? -errno : (int)fd;
+    struct child_watch watch = *(struct child_watch *)argument;
+    siginfo_t info;
+    free(argument);
+    /* It stays a zombie, which only the caller reaps. ECHILD: that has happened already. */
+    while (waitid(P_PID, watch.pid, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
+        ;
+    /* Not by closing alone: whoever was forked meanwhile has a copy. */
+    (void)!write(watch.told, "", 1);
+    close(watch.told);
+    return NULL;
+}
+
+int mps_child_end(pid_t pid)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int ends[2];
+    int result = mps_pipe(ends);
+    if (result < 0)
+        return result;
+    struct child_watch *watch = malloc(sizeof(*watch));
+    result = watch ? pthread_attr_init(&attributes) : ENOMEM;
+    if (!result) {
+        *watch = (struct child_watch){.pid = pid, .told = ends[1]};
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        /* No signal is that thread's to take, SIGPIPE of a reader that no longer listens included. */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        result = pthread_create(&thread, &attributes, child_watch_main, watch);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attributes);
+    }
+    if (!result)
+        return ends[0];
+    free(watch);
+    close(ends[0]);
+    close(ends[1]);
+    return -result;
 }
 
 /* Moves both ends above the numbers that mps_spawn gives to a child, so that none is overwritten

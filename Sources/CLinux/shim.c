@@ -36,13 +36,15 @@ const char *mps_dirent_name(const struct dirent *entry)
 
 int mps_open_cgroup(int mount_fd, uint64_t id)
 {
-	/* FILEID_KERNFS of linux/exportfs.h, which user space is not given. */
-	enum { fileid_kernfs = 0xfe };
+	/* FILEID_INO32_GEN of linux/exportfs.h, which user space is not given: the id in halves, the lower
+	 * first. FILEID_KERNFS, the id as a whole, is of Linux 5.5; later ones take both. */
+	enum { fileid_ino32_gen = 1 };
+	const uint32_t halves[2] = { (uint32_t)id, (uint32_t)(id >> 32) };
 	union {
 		struct file_handle handle;
-		char room[sizeof(struct file_handle) + sizeof(uint64_t)];
-	} h = { .handle = { .handle_bytes = sizeof(id), .handle_type = fileid_kernfs } };
+		char room[sizeof(struct file_handle) + sizeof(halves)];
+	} h = { .handle = { .handle_bytes = sizeof(halves), .handle_type = fileid_ino32_gen } };
 
-	memcpy(h.handle.f_handle, &id, sizeof(id));
+	memcpy(h.handle.f_handle, halves, sizeof(halves));
 	return open_by_handle_at(mount_fd, &h.handle, O_PATH | O_CLOEXEC);
 }

@@ -3,7 +3,8 @@
 /// A listening socket.
 struct Listener {
     var id: UInt64
-    var transport: TransportProtocol
+    /// nil: unknown.
+    var transport: TransportProtocol?
     var local: Endpoint
     var netns: UInt32
     var owner: Owner?

@@ -274,7 +274,8 @@ public struct Observation: Sendable {
 
 /// A listener found by the opening snapshot.
 public struct SnapshotListener: Sendable {
-    public var transport: TransportProtocol
+    /// nil: unknown, as on the out-of-tree stack, where both are TCP sockets.
+    public var transport: TransportProtocol?
     public var local: Endpoint
     public var netns: UInt32
     public var inode: UInt32
@@ -284,7 +285,7 @@ public struct SnapshotListener: Sendable {
     public var owner: Owner?
 
     public init(
-        transport: TransportProtocol, local: Endpoint, netns: UInt32, inode: UInt32, cookie: UInt64,
+        transport: TransportProtocol?, local: Endpoint, netns: UInt32, inode: UInt32, cookie: UInt64,
         mskCookie: UInt64, owner: Owner?
     ) {
         self.transport = transport

@@ -297,7 +297,8 @@ public struct ListenerRecord: Sendable {
     public var time: UInt64
     public var listener: UInt64
     public var state: ListenerState
-    public var transport: TransportProtocol
+    /// nil: unknown.
+    public var transport: TransportProtocol?
     public var local: Endpoint
     public var owner: Owner?
     public var netns: UInt32
@@ -306,7 +307,7 @@ public struct ListenerRecord: Sendable {
     public var origin: ListenerOrigin
 
     public init(
-        time: UInt64, listener: UInt64, state: ListenerState, transport: TransportProtocol,
+        time: UInt64, listener: UInt64, state: ListenerState, transport: TransportProtocol?,
         local: Endpoint, owner: Owner?, netns: UInt32, enabledAtCreation: Bool?, origin: ListenerOrigin
     ) {
         self.time = time

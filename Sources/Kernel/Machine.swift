@@ -48,10 +48,12 @@ public struct Machine: Hashable, Sendable {
     public static func read() -> Machine {
         var names = utsname()
         uname(&names)
+        let youngest = SmallFile.textIfReadable("/proc/sys/kernel/cap_last_cap").flatMap { UInt8($0) }
         return Machine(
             hostname: text(names.nodename), kernel: text(names.release), architecture: text(names.machine),
             bootID: SmallFile.textIfReadable("/proc/sys/kernel/random/boot_id"),
-            effective: SmallFile.textIfReadable("/proc/thread-self/status").flatMap(effectiveCapabilities),
+            effective: SmallFile.textIfReadable("/proc/thread-self/status").flatMap(effectiveCapabilities)
+                .map { withYounger($0, last: youngest) },
             lockdown: SmallFile.textIfReadable("/sys/kernel/security/lockdown").flatMap(lockdownMode),
             hasBTF: access(btfPath, F_OK) == 0)
     }
@@ -68,6 +70,16 @@ public struct Machine: Hashable, Sendable {
             return words.first.flatMap { UInt64($0, radix: 16) }
         }
         return nil
+    }
+
+    /// A kernel that does not know a capability yet (CAP_BPF before 5.8) asks for CAP_SYS_ADMIN in its
+    /// place.
+    ///
+    /// - Parameter last: the youngest that it knows; nil: not told.
+    static func withYounger(_ effective: UInt64, last: UInt8?) -> UInt64 {
+        guard let last, effective >> UInt64(Capability.sysAdmin.rawValue) & 1 == 1 else { return effective }
+        return Capability.allCases.filter { $0.rawValue > last }
+            .reduce(effective) { $0 | 1 << UInt64($1.rawValue) }
     }
 
     /// The word in brackets: `none [integrity] confidentiality`.

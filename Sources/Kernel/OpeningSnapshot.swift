@@ -16,12 +16,18 @@ public struct OpeningSnapshot: Sendable {
 
 /// Who listens (TCP and MPTCP) and which MPTCP connections are open in `namespaces`, with their
 /// holders. What cannot be read is named in the problems, the rest is there all the same.
-public func takeSnapshot(of namespaces: [NetworkNamespace]) -> OpeningSnapshot {
+///
+/// On the out-of-tree stack every socket is a TCP socket: which listeners take MPTCP is not told, and its
+/// connections stand in a table of its own.
+public func takeSnapshot(
+    of namespaces: [NetworkNamespace], stack: MptcpStack = .mainline
+) -> OpeningSnapshot {
     var result = OpeningSnapshot(snapshot: Snapshot(time: KernelClock.monotonic()), problems: [])
     for namespace in namespaces {
         do throws(KernelError) {
             var tables = try SocketTables(of: namespace)
-            let mptcp = try tables.read(.mptcp, in: SocketState.open + [.listening])
+            let mptcp =
+                stack == .outOfTree ? [] : try tables.read(.mptcp, in: SocketState.open + [.listening])
             let tcp = try tables.read(.tcp, in: [.listening])
             if mptcp == nil {
                 result.note("the kernel does not list MPTCP sockets; try 'modprobe mptcp_diag'")
@@ -32,7 +38,12 @@ public func takeSnapshot(of namespaces: [NetworkNamespace]) -> OpeningSnapshot {
             if tables.malformed > 0 {
                 result.note("\(tables.malformed) answers of sock_diag in \(namespace.label) made no sense")
             }
-            result.snapshot.add(mptcp: mptcp ?? [], tcp: tcp ?? [], netns: namespace.inode)
+            if stack == .outOfTree {
+                result.snapshot.add(listeners: tcp ?? [], netns: namespace.inode)
+                result.snapshot.connections += try MultipathTable.read(in: namespace)
+            } else {
+                result.snapshot.add(mptcp: mptcp ?? [], tcp: tcp ?? [], netns: namespace.inode)
+            }
         } catch {
             // A process's namespace can be gone by now, and its sockets with it.
             if error.code != .noSuchFileOrDirectory || namespace.name != nil {
@@ -63,6 +74,15 @@ extension OpeningSnapshot {
 }
 
 extension Snapshot {
+    /// Adds listeners of one namespace of which is not known whether they take MPTCP.
+    mutating func add(listeners tcp: [InetSocket], netns: UInt32) {
+        listeners += tcp.map { socket in
+            SnapshotListener(
+                transport: nil, local: socket.local, netns: netns, inode: socket.inode,
+                cookie: socket.cookie, mskCookie: 0, owner: nil)
+        }
+    }
+
     /// Adds the sockets of one namespace: `mptcp` listeners and open connections, `tcp` listeners.
     mutating func add(mptcp: [InetSocket], tcp: [InetSocket], netns: UInt32) {
         let mptcpListeners = mptcp.filter { $0.state == .listening }

@@ -245,7 +245,7 @@ public struct RecordWriter: ~Copyable {
         begin("{\"v\":1,\"type\":\"listener\",\"seq\":", listener.time, &line)
         line.member(",\"listener\":", listener.listener)
         line.member(",\"state\":\"", word: listener.state.rawValue)
-        line.member(",\"protocol\":\"", word: listener.transport.rawValue)
+        if let transport = listener.transport { line.member(",\"protocol\":\"", word: transport.rawValue) }
         line.member(",\"local\":{\"addr\":\"", listener.local)
         names.find(
             listener.owner.map {

@@ -246,7 +246,7 @@ public enum Schema {
             ["conn": "id", "duration_us": "count", "subflows": "count"]),
         type(
             "listener", "A listening socket, at the start and as they open and close.",
-            required: ["listener", "state", "protocol", "origin"],
+            required: ["listener", "state", "origin"],
             [
                 "listener": "id", "local": "endpoint", "pid": "pid", "comm": "text", "unit": "text",
                 "netns": "netns",

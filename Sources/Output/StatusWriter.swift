@@ -110,7 +110,7 @@ public struct StatusWriter: ~Copyable {
     private mutating func row(of listener: ListenerRecord) -> Row {
         Row(
             what: "listener", local: listener.local, remote: nil, side: nil,
-            state: listener.transport.rawValue, style: listener.transport == .mptcp ? .green : .plain,
+            state: listener.transport?.rawValue ?? "", style: listener.transport == .mptcp ? .green : .plain,
             owner: listener.owner,
             unit: unit(of: listener.owner, listener.local, listener.netns, .server, isListener: true))
     }

@@ -6,15 +6,20 @@ import Handshake
 extension TextWriter {
     /// One line for all that was open when the trace began.
     mutating func tellOpening(to text: inout ByteBuffer) {
-        guard opening != (0, 0, 0) else { return }
+        guard opening != (0, 0, 0, 0) else { return }
         cell.clear()
         cell.append("open at the start: ")
-        cell.append(count: opening.mptcp, "MPTCP listener")
-        cell.append(", ")
-        cell.append(count: opening.tcp, "TCP listener")
-        cell.append(", ")
+        if opening.either > 0 {
+            cell.append(count: opening.either, "listener")
+            cell.append(" (MPTCP or not is unknown), ")
+        } else {
+            cell.append(count: opening.mptcp, "MPTCP listener")
+            cell.append(", ")
+            cell.append(count: opening.tcp, "TCP listener")
+            cell.append(", ")
+        }
         cell.append(count: opening.connections, "MPTCP connection")
-        opening = (0, 0, 0)
+        opening = (0, 0, 0, 0)
         paragraph(.dim, to: &text)
     }
 
@@ -135,11 +140,15 @@ extension TextWriter {
 
     mutating func write(_ listener: ListenerRecord, to text: inout ByteBuffer) {
         // TCP listeners come and go with every service; they matter when a handshake meets one.
-        guard steps || listener.transport == .mptcp else { return }
+        guard steps || listener.transport != .tcp else { return }
         stamp(listener.time)
         cell.append("listener ")
         cell.append(decimal: listener.listener)
-        cell.append(listener.transport == .mptcp ? "  MPTCP " : "  TCP ")
+        switch listener.transport {
+        case .mptcp: cell.append("  MPTCP ")
+        case .tcp: cell.append("  TCP ")
+        case nil: cell.append("  ")
+        }
         cell.append(text: listener.local)
         cell.append(
             owner: listener.owner,

@@ -40,7 +40,7 @@ public struct TextWriter: ~Copyable {
     var known = BoundedTable<UInt64, Known>(limit: connLimit)
     var ladders = BoundedTable<Ladder.Key, Ladder>(limit: connLimit)
     /// What was open when the trace began, until it is told.
-    var opening = (mptcp: UInt64(0), tcp: UInt64(0), connections: UInt64(0))
+    var opening = (mptcp: UInt64(0), tcp: UInt64(0), either: UInt64(0), connections: UInt64(0))
 
     /// - Parameters:
     ///   - width: columns of the terminal; 0: no limit.
@@ -69,7 +69,11 @@ public struct TextWriter: ~Copyable {
     public mutating func write(_ record: Record, to text: inout ByteBuffer) {
         switch record {
         case .listener(let listener) where listener.origin == .snapshot && listener.state == .open && !steps:
-            if listener.transport == .mptcp { opening.mptcp += 1 } else { opening.tcp += 1 }
+            switch listener.transport {
+            case .mptcp: opening.mptcp += 1
+            case .tcp: opening.tcp += 1
+            case nil: opening.either += 1
+            }
             return
         case .connection(let connection):
             remember(

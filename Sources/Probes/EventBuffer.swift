@@ -84,8 +84,10 @@ private final class PerfEventBuffer: EventBuffer {
     private var bound: UInt64 = 0
 
     init(_ map: BPFMap, size: Int, reader: EventReader) throws(BPFError) {
-        let events = PerfEvents(capacity: size)
+        let events = PerfEvents()
         buffer = try PerfBuffer(map, size: size, reader: events)
+        // Where the buffers are small, they are no measure of what comes in the time that events wait.
+        events.order = EventOrder(capacity: max(buffer.size, 1 << 20))
         self.events = events
         self.reader = reader
     }

@@ -68,6 +68,8 @@ public final class LossBooks {
     /// - Parameter time: ns, CLOCK_MONOTONIC, that the records shall bear.
     public func new(at time: UInt64, _ report: (LostRecord) -> Void) {
         counters.refresh()
+        // Of perf buffers too the programs count some: those that a CPU without a buffer sent.
+        let noRoom: LossReason = perf == nil ? .ringFull : .perfLost
         for index in 0..<Int(MPS_HOOK_COUNT.rawValue) {
             guard let hook = Decoder.hook(UInt8(index)) else { continue }
             let missed = missed(hook, index)
@@ -75,7 +77,7 @@ public final class LossBooks {
             if sum.lost > seen[index].ringFull {
                 report(
                     LostRecord(
-                        time: time, hook: hook, count: sum.lost - seen[index].ringFull, reason: .ringFull))
+                        time: time, hook: hook, count: sum.lost - seen[index].ringFull, reason: noRoom))
                 seen[index].ringFull = sum.lost
             }
             if sum.tableFull > seen[index].tableFull {

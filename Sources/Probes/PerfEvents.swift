@@ -17,15 +17,12 @@ final class PerfEvents: PerfBufferReader {
     /// to let others run may be away longer.
     static let wait: UInt64 = 10_000_000
 
-    var order: EventOrder
+    var order = EventOrder(capacity: .max)
     /// How many came, by hook (MPS_HOOK_*).
     private(set) var arrived = [UInt64](repeating: 0, count: Int(MPS_HOOK_COUNT.rawValue))
     /// What each CPU lost since its last event.
     private var gaps = [UInt64](repeating: 0, count: BPFObject.possibleCPUs)
     private var lastTime: UInt64 = 0
-
-    /// - Parameter capacity: how many bytes may wait.
-    init(capacity: Int) { order = EventOrder(capacity: capacity) }
 
     func event(cpu: Int, _ bytes: UnsafeRawBufferPointer) {
         var gap: UInt64 = 0

@@ -38,6 +38,32 @@ public struct ProgramTrial: Sendable {
         return trials
     }
 
+    /// Every program for the out-of-tree stack, whatever kernel this is: loading asks for none of its functions.
+    /// - Parameter btf: that stack's types.
+    public static func multipath(btf: String) -> [(transport: EventTransport, trial: ProgramTrial)] {
+        EventTransport.allCases.filter { $0 != .ringbuf || Trial.ringBuffer }.flatMap { transport in
+            HookTable.multipath.flatMap(\.ways).flatMap { way in
+                way.programs.map { program in
+                    let result = loadMultipath(program, transport, btf)
+                    return (transport, ProgramTrial(program: program, way: way, result: result))
+                }
+            }
+        }
+    }
+
+    private static func loadMultipath(_ name: String, _ transport: EventTransport, _ btf: String) -> Result {
+        do throws(BPFError) {
+            let object = try BPFObject(ProgramObject.multipath(transport).bytes, name: "mpscope", btf: btf)
+            for other in object.programNames() { try object.program(other).setLoaded(other == name) }
+            BPFObject.raiseMemoryLimit()
+            try object.load()
+            let verified = try object.program(name).statistics?.verified
+            return .loaded(verified: verified == 0 ? nil : verified)
+        } catch {
+            return .failed(error.lastDetail.isEmpty ? error.reason : "\(error.reason): \(error.lastDetail)")
+        }
+    }
+
     private static func load(_ name: String, _ types: borrowing KernelTypes) -> Result {
         var filters = Filters()
         filters.prefixLength = 99

@@ -27,6 +27,8 @@ package struct ChildProcess: ~Copyable {
     package let pid: pid_t
     /// Set once it has been reaped; its pid means nothing from then on.
     private(set) var status: ExitStatus?
+    /// Readable once it has ended; made when that is first waited for, and not anew each time.
+    private var end: Descriptor?
 
     /// Starts `path` with `descriptors` as its 0, 1, 2, … (negative: /dev/null) and no others.
     package init(_ path: String, _ arguments: [String], descriptors: [CInt]) throws(ScenarioError) {
@@ -40,33 +42,31 @@ package struct ChildProcess: ~Copyable {
         }
         self.pid = pid
         status = nil
+        end = nil
     }
 
     /// Waits until it has ended; nil if it has not by then.
     package mutating func wait(_ deadline: Deadline) throws(ScenarioError) -> ExitStatus? {
         if let status { return status }
-        let raw = mps_pidfd_open(pid)
-        // Linux 5.3 has it; an older kernel has to be asked again and again.
-        if raw == -ENOSYS { return waitAsking(deadline) }
-        guard raw >= 0 else { throw .failed("pidfd_open", on: "process \(pid)", raw) }
-        let descriptor = Descriptor(owning: raw)
-        var entry = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
+        // Most have, when they are waited for.
+        if reap(WNOHANG) { return status }
+        var entry = pollfd(fd: try endDescriptor(), events: Int16(POLLIN), revents: 0)
         while poll(&entry, 1, deadline.milliseconds) <= 0 {
             if deadline.hasPassed { return nil }
         }
-        return reap()
+        _ = reap()
+        return status
     }
 
-    private mutating func waitAsking(_ deadline: Deadline) -> ExitStatus? {
-        while true {
-            var raw: CInt = 0
-            if waitpid(pid, &raw, CInt(WNOHANG)) == pid {
-                let ended = ExitStatus(raw)
-                status = ended
-                return ended
-            }
-            if deadline.hasPassed { return nil }
-            poll(nil, 0, 5)
+    private mutating func endDescriptor() throws(ScenarioError) -> CInt {
+        if end == nil {
+            let raw = mps_child_end(pid)
+            guard raw >= 0 else { throw .failed("pthread_create", on: "process \(pid)", raw) }
+            end = Descriptor(owning: raw)
+        }
+        switch end {
+        case .some(let descriptor): return descriptor.raw
+        case .none: return -1
         }
     }
 
@@ -77,12 +77,14 @@ package struct ChildProcess: ~Copyable {
         _ = reap()
     }
 
-    private mutating func reap() -> ExitStatus {
+    /// Whether it has ended.
+    private mutating func reap(_ options: CInt = 0) -> Bool {
         var raw: CInt = 0
-        while waitpid(pid, &raw, 0) < 0, errno == EINTR {}
-        let ended = ExitStatus(raw)
-        status = ended
-        return ended
+        var result = waitpid(pid, &raw, options)
+        while result < 0, errno == EINTR { result = waitpid(pid, &raw, options) }
+        guard result != 0 else { return false }
+        status = ExitStatus(raw)
+        return true
     }
 
     deinit {

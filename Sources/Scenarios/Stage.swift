@@ -66,7 +66,7 @@ public struct Stage: ~Copyable {
     /// a pipe) when every wait on this stage shall end with `ScenarioError.interrupted`; it
     /// stays the caller's.
     public init(
-        executable: String = "/proc/self/exe", interruptedBy: FileDescriptor? = nil
+        executable: String = OwnProgram.path, interruptedBy: FileDescriptor? = nil
     ) throws(ScenarioError) {
         guard geteuid() == 0 else {
             throw .usage("network namespaces can only be made by root; run as root")
@@ -155,19 +155,21 @@ public struct Stage: ~Copyable {
         _ end: End, device: String, extra: String
     ) throws(ScenarioError) {
         // No link-local addresses: nothing moves on this link but what a scenario moves.
+        // A kernel may have no IPv6 at all.
+        let ipv6 = access("/proc/net/if_inet6", F_OK) == 0 ? "" : "#"
         try Tool.check(
             "ip", ["-n", end.namespace.name, "-batch", "-"],
             input: """
                 link set lo up
-                link set \(device) addrgenmode none
+                \(ipv6) link set \(device) addrgenmode none
                 link set \(device) up
                 addr add \(end.ipv4Text)/24 dev \(device)
-                addr add \(end.ipv6Text)/64 dev \(device) nodad
-                link set \(device)-2 addrgenmode none
+                \(ipv6) addr add \(end.ipv6Text)/64 dev \(device) nodad
+                \(ipv6) link set \(device)-2 addrgenmode none
                 link set \(device)-2 up
                 addr add \(end.second.ipv4Text)/24 dev \(device)-2
                 addr add \(end.thirdIPv4Text)/24 dev \(device)-2
-                addr add \(end.second.ipv6Text)/64 dev \(device)-2 nodad
+                \(ipv6) addr add \(end.second.ipv6Text)/64 dev \(device)-2 nodad
 
                 """ + extra)
         // A new namespace may inherit the host's forwarding, and a forwarder answers for nobody.

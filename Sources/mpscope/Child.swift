@@ -35,11 +35,11 @@ struct Child: ~Copyable {
                 "cannot start \(command[0]): \(String(cString: strerror(error)))",
                 ExitStatus(error == ENOENT ? 127 : 126))
         }
-        let descriptor = mps_pidfd_open(pid)
+        let descriptor = mps_child_end(pid)
         guard descriptor >= 0 else {
-            let error = errno
             kill(pid, SIGKILL)
-            throw Failure("cannot follow \(command[0]): \(String(cString: strerror(error)))", .unavailable)
+            throw Failure(
+                "cannot follow \(command[0]): \(String(cString: strerror(0 - descriptor)))", .unavailable)
         }
         return Child(pid: pid, descriptor: descriptor)
     }

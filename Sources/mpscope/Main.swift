@@ -8,9 +8,17 @@ import Scenarios
 @main
 enum Main {
     static func main() {
+        OwnProgram.restoreEnvironment()
+        // Whoever started us may not care for its children, and that is inherited.
+        signal(SIGCHLD, SIG_DFL)
         // A closed pipe is an error of write(), not the end of the process.
         signal(SIGPIPE, SIG_IGN)
         let arguments = CommandLine.arguments
+        // Swift finds them by /proc, and so do we with much else.
+        guard !arguments.isEmpty else {
+            complain("/proc is not mounted: mount -t proc proc /proc")
+            exit(ExitStatus.unavailable.code)
+        }
         if arguments.count > 1, arguments[1] == Actor.word {
             exit(Actor.run(arguments: Array(arguments.dropFirst(2))))
         }

@@ -95,6 +95,11 @@ final class Session {
         }
 
         nameListeners(of: namespaces ?? (try? NetworkNamespaces.all()) ?? [])
+        if options.verify, stack != .mainline {
+            throw Failure(
+                "--verify compares with mainline's counters and socket tables, which this stack does not have; "
+                    + "leave it out", .usage)
+        }
         verification = options.verify ? Verification(options, only: namespaces) : nil
         var tracing = Tracer.Options(cgroupRoot: cgroups?.path)
         tracing.backend = options.backend
@@ -174,7 +179,7 @@ final class Session {
         } catch {
             throw Failure("\(error)", .unavailable)
         }
-        let opening = takeSnapshot(of: found)
+        let opening = takeSnapshot(of: found, stack: stack)
         verification?.note(opening.snapshot)
         tracer.awaitTurn()
         _ = try consume(atMost: tracer.bufferCapacity) { born.append($0) }

@@ -75,7 +75,8 @@ extension TraceFile {
             differences.hold(told <= count, "\(told) of \(count) handshakes of the \(side)")
         }
         let reasons = Set(of("lost").map { $0.text("reason") })
-        differences.equal(reasons.subtracting(["ring_full", "recursion"]), [], "reasons of a loss")
+        differences.equal(
+            reasons.subtracting(["ring_full", "perf_lost", "recursion"]), [], "reasons of a loss")
         return differences.words
     }
 }

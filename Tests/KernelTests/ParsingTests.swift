@@ -95,6 +95,12 @@ struct TextTests {
         let status = "CapPrm:\t1\nCapEff:\t000001ffffffffff\n"
         #expect(Machine.effectiveCapabilities(status: status) == 0x1ff_ffff_ffff)
         #expect(Machine.effectiveCapabilities(status: "CapEff:\tzz") == nil)
+        // What a kernel does not know yet, root of that time has.
+        let root = Machine.effectiveCapabilities(status: "CapEff:\t0000003fffffffff\n") ?? 0
+        #expect(Machine.withYounger(root, last: 37) == 0xff_ffff_ffff)
+        #expect(Machine.withYounger(root, last: 40) == root)
+        #expect(Machine.withYounger(root, last: nil) == root)
+        #expect(Machine.withYounger(0x1000, last: 37) == 0x1000)
         #expect(Machine.lockdownMode("none [integrity] confidentiality") == "integrity")
         #expect(Machine.lockdownMode("none") == nil)
     }

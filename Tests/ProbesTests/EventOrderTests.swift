@@ -189,7 +189,7 @@ import Testing
         // The ring buffer is in the order of reservation, which comes a moment before the time.
         let expected = times.indices.sorted { (times[$0], $0) < (times[$1], $1) }.map { events[$0] }
         var dice = Dice(UInt64(name.utf8.reduce(0) { $0 &* 31 &+ Int($1) }.magnitude))
-        let perf = PerfEvents(capacity: 1 << 20)
+        let perf = PerfEvents()
         let reader = EventReader()
         var come: [[UInt8]] = []
         reader.tap = { come.append(Array($0)) }
@@ -216,7 +216,7 @@ import Testing
 
     /// What a CPU lost is before its next event, wherever that is in the order.
     @Test func aGapIsToldByTheEventBehindIt() throws {
-        let perf = PerfEvents(capacity: 1 << 20)
+        let perf = PerfEvents()
         let reader = EventReader()
         var losses: [UInt32] = []
         reader.take = { losses.append($0.losses) }

@@ -336,7 +336,7 @@ void stack_mptcp_join_reqsk_init(void *request)
 {
 	struct pt_regs in = shim_entry(), out = shim_return(in.sp);
 
-	shim_program_join_reqsk_init(&in, request);
+	shim_program_join_reqsk_init(&in, 0, request);
 	shim_program_join_reqsk_init_returns(&out);
 }
 

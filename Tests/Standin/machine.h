@@ -10,7 +10,7 @@ void machine_worker(void (*function)(void *), void *argument);
 /* Of the initial network namespace. */
 unsigned int machine_namespace(void);
 unsigned long long machine_random(void);
-/* The token of a key, as MPTCP version 0 makes it: the first 32 bits of its SHA-1. */
+/* The token of a key, as MPTCP version 0 makes it: the first 4 bytes of its SHA-1, as they are sent. */
 unsigned int machine_token(unsigned long long key);
 /* net.mptcp.mptcp_enabled */
 int machine_enabled(void);

@@ -105,7 +105,7 @@ unsigned int machine_token(unsigned long long key)
 	block[63] = 64;
 	sha1_init(digest);
 	sha1_transform(digest, block, workspace);
-	return digest[0];
+	return (__force __u32)cpu_to_be32(digest[0]);
 }
 
 int machine_enabled(void)

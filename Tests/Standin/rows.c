@@ -225,7 +225,7 @@ static __u8 join_option(__u8 *option, __u8 length, __u8 id, __u32 token, bool go
 	option[2] = 0x10;
 	option[3] = length == 24 ? 0 : id;
 	if (length == 12)
-		put32(option + 4, token);
+		memcpy(option + 4, &token, 4);
 	else
 		option[4] = good ? 0x5a : 0;
 	return length;
@@ -254,9 +254,10 @@ static void tell(struct play *play, const char *type, const char *side, const st
 	words(here, sizeof(here), local);
 	words(there, sizeof(there), remote);
 	if (token)
-		length = snprintf(tokens, sizeof(tokens), "\ttoken=%08x", token);
+		length = snprintf(tokens, sizeof(tokens), "\ttoken=%08x", __builtin_bswap32(token));
 	if (remote_token)
-		snprintf(tokens + length, sizeof(tokens) - length, "\tremote_token=%08x", remote_token);
+		snprintf(tokens + length, sizeof(tokens) - length, "\tremote_token=%08x",
+			 __builtin_bswap32(remote_token));
 	if (reason)
 		snprintf(why, sizeof(why), "\treason=%s", reason);
 	machine_truth("row=%s\ttype=%s\tside=%s\tfamily=%d\tlocal=%s\tremote=%s%s\tpid=%d\toutcome=%s%s%s\n",
@@ -315,9 +316,9 @@ static void tell_join(struct play *play)
 		const char *client, *client_reason, *server, *server_reason;
 	} ends[] = {
 		[JOINED] = { "joined", NULL, "joined", NULL },
-		/* The client resets it; to the server that is a RST in the handshake. */
-		[JOIN_STRIPPED] = { "reset", "synack_without_mp_join", "reset", "rst_in_handshake" },
-		[JOIN_HMAC] = { "rejected", "mp_join_synack_hmac_failure", "reset", "rst_in_handshake" },
+		/* The client resets it; what that means to the server, the facts leave open. */
+		[JOIN_STRIPPED] = { "reset", "synack_without_mp_join", "reset", "*" },
+		[JOIN_HMAC] = { "rejected", "mp_join_synack_hmac_failure", "reset", "*" },
 	};
 	enum join join = play->row->join;
 
@@ -328,7 +329,8 @@ static void tell_join(struct play *play)
 	     ends[join].client, ends[join].client_reason,
 	     join == JOINED ? "\tlocal_id=1\tremote_id=0" : "\tlocal_id=1");
 	tell(play, "join", "server", &play->server_at, &play->join_at, play->server_token, 0,
-	     ends[join].server, ends[join].server_reason, "\tlocal_id=0\tremote_id=1");
+	     ends[join].server, ends[join].server_reason,
+	     join == JOINED ? "\tlocal_id=0\tremote_id=1" : "\tremote_id=1");
 }
 
 /* ---------------------------------------------------------------- in softirqs */
@@ -348,7 +350,7 @@ static void syn_arrives(void *argument)
 	if (wants_mptcp(play->listener))
 		mptcp_conn_request(play->listener, &play->packet.skb);
 	else
-		tcp_conn_request(NULL, NULL, play->listener, &play->packet.skb);
+		tcp_conn_request(&stack_plain_ops, &stack_plain_ops, play->listener, &play->packet.skb);
 	stack_fastopen = 0;
 	play->request = stack_made;
 	play->answered = mptcp_rsk(play->request)->req.req.mptcp_rqsk;
@@ -431,19 +433,25 @@ static void ack_arrives(void *argument)
 	stack_update(play->accepted);
 }
 
+/* The client's data reach the server, their ACK the client, the server's ACKs the server. */
 static void data_arrives(void *argument)
 {
 	struct play *play = argument;
 	bool stripped = play->row->strip_after || play->row->strip_synack;
-	int flag = stripped ? 0 : ACK_WITH_DSS;
 	static const __u8 dss[12] = { 30, 12, 0x20, 0x01 };
 
 	fill(&play->packet, &play->client_at, &play->server_at, ACK, dss, stripped ? 0 : sizeof(dss));
 	for (int i = 0; i < 2; i++) {
-		if (play->server_master)
-			mptcp_handle_ack_in_infinite(play->server_master, &play->packet.skb, flag);
-		if (play->client_master)
-			mptcp_handle_ack_in_infinite(play->client_master, &play->packet.skb, flag);
+		if (play->server_master) {
+			/* The ACK that comes with them is looked at first. */
+			mptcp_handle_ack_in_infinite(play->server_master, &play->packet.skb, 0);
+			stack_receive(play->server_master, !stripped);
+		}
+		if (play->client_master) {
+			if (!stripped)
+				stack_receive(play->client_master, 1);
+			mptcp_handle_ack_in_infinite(play->client_master, &play->packet.skb, DATA_ACKED);
+		}
 	}
 }
 

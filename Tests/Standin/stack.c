@@ -30,6 +30,7 @@ static struct {
 } requests[REQUESTS];
 static unsigned long last_inode = 900000;
 
+char stack_plain_ops, stack_mptcp_ops;
 struct request_sock *stack_made;
 bool stack_fastopen;
 struct sock *stack_fastopen_child;
@@ -289,20 +290,35 @@ HOOKABLE void mptcp_sub_force_close(struct sock *sk)
 		tcp_set_state(sk, TCP_CLOSE);
 }
 
-/* Data or an ACK came; without a DSS before the first one that had it, the mapping becomes infinite. */
+static void become_infinite(struct tcp_sock *tp)
+{
+	tp->mpcb->infinite_mapping_rcv = 1;
+	tp->mpcb->infinite_mapping_snd = 1;
+	tp->mptcp->fully_established = 1;
+}
+
+/* What the receiver of data does before anything else: in that stack it is inlined, and not to be hooked. */
+void stack_receive(struct sock *sk, bool with_dss)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	if (with_dss)
+		tp->mptcp->fully_established = 1;
+	else if (!tp->mptcp->fully_established && !tp->mpcb->infinite_mapping_rcv)
+		become_infinite(tp);
+}
+
+/*
+ * For each ACK. Data were acknowledged by TCP, and never before by MPTCP: then the mapping becomes
+ * infinite. What the receiver decided shows at the next ACK, before this has done anything.
+ */
 HOOKABLE bool mptcp_handle_ack_in_infinite(struct sock *sk, const struct sk_buff *skb, int flag)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
 
 	SOMETHING(skb);
-	if (flag & ACK_WITH_DSS) {
-		tp->mptcp->fully_established = 1;
-		return 0;
-	}
-	if (tp->mptcp->fully_established)
-		return 0;
-	tp->mpcb->infinite_mapping_rcv = 1;
-	tp->mpcb->infinite_mapping_snd = 1;
+	if (!tp->mptcp->fully_established && flag & DATA_ACKED && !tp->mpcb->infinite_mapping_snd)
+		become_infinite(tp);
 	return 0;
 }
 
@@ -463,7 +479,7 @@ static void take_addresses(struct sock_common *to, const struct sk_buff *skb)
 	to->skc_family = ip[0] >> 4 == 4 ? AF_INET : AF_INET6;
 }
 
-/* rsk_ops: nothing, or what says that the request is to be MPTCP. sk: a listener, or for a join the meta. */
+/* rsk_ops: what kind of request it is to be. sk: a listener, or for a join the meta. */
 HOOKABLE int tcp_conn_request(void *rsk_ops, const void *af_ops, struct sock *sk, struct sk_buff *skb)
 {
 	struct request_sock *req = take_request();
@@ -478,9 +494,9 @@ HOOKABLE int tcp_conn_request(void *rsk_ops, const void *af_ops, struct sock *sk
 	req->__req_common.skc_state = 12; /* TCP_NEW_SYN_RECV */
 	req->__req_common.skc_net = sk->__sk_common.skc_net;
 	take_addresses(&req->__req_common, skb);
-	if (rsk_ops && tcp_sk(sk)->mpcb)
+	if (rsk_ops == &stack_mptcp_ops && tcp_sk(sk)->mpcb)
 		mptcp_join_reqsk_init(tcp_sk(sk)->mpcb, req, skb);
-	else if (rsk_ops)
+	else if (rsk_ops == &stack_mptcp_ops)
 		mptcp_reqsk_init(req, sk, skb, 0);
 	stack_made = req;
 	/* The child is there before the SYN-ACK is sent. */
@@ -498,22 +514,22 @@ HOOKABLE int tcp_conn_request(void *rsk_ops, const void *af_ops, struct sock *sk
 HOOKABLE int mptcp_conn_request(struct sock *sk, struct sk_buff *skb)
 {
 	struct mptcp_options_received mopt;
-	static char ops;
 
 	stack_options(skb, &mopt);
 	if (mopt.is_mp_join) {
-		__u32 token = __builtin_bswap32(mopt.mptcp_rem_token);
-
 		for (unsigned int i = 0; i < COUNT(sockets); i++) {
 			struct tcp_sock *tp = &sockets[i].tcp;
 
 			if (sockets[i].used && tp->inside_tk_table && tp->mpcb && tp->mpcb->server_side &&
-			    tp->mptcp_loc_token == token)
-				return tcp_conn_request(&ops, &ops, &tp->inet_conn.icsk_inet.sk, skb);
+			    tp->mptcp_loc_token == mopt.mptcp_rem_token)
+				return tcp_conn_request(&stack_mptcp_ops, &stack_mptcp_ops,
+							&tp->inet_conn.icsk_inet.sk, skb);
 		}
 		return -1;
 	}
-	return tcp_conn_request(mopt.saw_mpc ? &ops : NULL, &ops, sk, skb);
+	if (mopt.saw_mpc)
+		return tcp_conn_request(&stack_mptcp_ops, &stack_mptcp_ops, sk, skb);
+	return tcp_conn_request(&stack_plain_ops, &stack_plain_ops, sk, skb);
 }
 
 HOOKABLE int __mptcp_check_req_master(struct sock *child, struct request_sock *req)

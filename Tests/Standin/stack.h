@@ -19,7 +19,7 @@ int mptcp_rcv_synsent_state_process(struct sock *sk, struct sock **skptr, const 
 int mptcp_create_master_sk(struct sock *meta_sk, __u64 remote_key, __u8 rem_mptcp_ver, __u32 window);
 int mptcp_add_sock(struct sock *meta_sk, struct sock *sk, __u8 loc_id, __u8 rem_id, gfp_t flags);
 void tcp_finish_connect(struct sock *sk, struct sk_buff *skb);
-/* (meta_sk) from v0.94 on, (sk, meta_sk) in v0.90: see stack_elder. */
+/* (meta_sk) from v0.94 on, (sk, meta_sk) in v0.90; stack_update calls either. */
 #ifdef STANDIN_ELDER
 void mptcp_update_metasocket(struct sock *sk, const struct sock *meta_sk);
 #else
@@ -49,8 +49,8 @@ bool mptcp_handle_ack_in_infinite(struct sock *sk, const struct sk_buff *skb, in
 void mptcp_fallback_default(struct mptcp_cb *mpcb);
 void mptcp_hash_remove_bh(struct tcp_sock *meta_tp);
 
-/* What a packet carries of MPTCP, of the flag of mptcp_handle_ack_in_infinite. */
-#define ACK_WITH_DSS 1
+/* Of the flag of mptcp_handle_ack_in_infinite: TCP has an acknowledgement of data. */
+#define DATA_ACKED 0x8000
 
 static inline struct tcp_sock *tcp_sk(const struct sock *sk)
 {
@@ -72,6 +72,8 @@ struct sock *stack_socket(unsigned short family, int kern);
 /* Its memory is the next one's at once, as the kernel's is within milliseconds. */
 void stack_free(struct sock *sk);
 void stack_free_request(struct request_sock *req);
+/* What stands for the operations of plain requests and of MPTCP's: nothing but their addresses. */
+extern char stack_plain_ops, stack_mptcp_ops;
 /* The request that tcp_conn_request made last. */
 extern struct request_sock *stack_made;
 /* The SYN is one of TCP Fast Open. */
@@ -81,6 +83,8 @@ extern struct sock *stack_fastopen_child;
 /* For so many SYN-ACKs the kernel has no memory: they are discarded. */
 extern int stack_short_of_memory;
 void stack_options(const struct sk_buff *skb, struct mptcp_options_received *found);
+/* A subflow receives data, or an acknowledgement, with or without MPTCP's option for it. */
+void stack_receive(struct sock *sk, bool with_dss);
 /* Calls mptcp_update_metasocket, whichever form it has. */
 void stack_update(struct sock *meta_sk);
 

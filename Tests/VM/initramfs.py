@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tarfile
 from pathlib import Path
 
 from kernels import Modules, Trouble
@@ -87,6 +88,24 @@ class Archive:
         if "not found" in listed:
             raise Trouble(f"{source} lacks libraries: {' '.join(listed.split())}")
 
+    def tool(self, name, folder):
+        """A tool of this system's, with its loader and libraries, all in a folder of their own."""
+        path = shutil.which(name)
+        if not path:
+            raise Trouble(f"{name} is missing")
+        self.file(f"{folder}/lib/{name}", Path(path).read_bytes(), 0o755)
+        listed = subprocess.run(["ldd", path], text=True, capture_output=True).stdout
+        loader = None
+        for library in re.findall(r"(/\S+) \(0x", listed):
+            self.file(f"{folder}/lib/{Path(library).name}", Path(library).read_bytes(), 0o755)
+            if Path(library).name.startswith("ld-"):
+                loader = Path(library).name
+        if not loader:
+            raise Trouble(f"{path} has no loader")
+        self.file(f"{folder}/bin/{name}", f"""#!/bin/sh
+exec /{folder}/lib/{loader} --library-path /{folder}/lib /{folder}/lib/{name} "$@"
+""".encode(), 0o755)
+
     def write(self, path):
         with open(path, "wb") as out:
             for number, (name, (mode, content, device)) in enumerate(self.entries.items(), 1):
@@ -103,11 +122,8 @@ class Archive:
         out.write(bytes(-len(content) % 4))
 
 
-def build(kernel, program, job, added=()):
-    """
-    - job: lines of a shell, run by the first process.
-    - added: pairs of a file here and its name in the guest (a bare one: in /root).
-    """
+def base(kernel, job):
+    """What every guest has: folders, busybox, the modules, the job, the first process."""
     archive = Archive()
     for folder in ["proc", "sys", "dev", "tmp", "run", "root", "etc", "modules", "var/tmp"]:
         archive.folder(folder)
@@ -119,6 +135,26 @@ def build(kernel, program, job, added=()):
     archive.file("bin/busybox", Path(busybox).resolve().read_bytes(), 0o755)
     for name in BUSYBOX:
         archive.link(f"bin/{name}", "busybox")
+    archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
+    archive.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
+    archive.file("etc/hosts", b"127.0.0.1 localhost\n")
+
+    modules = Modules(kernel.modules)
+    order = modules.in_order(MODULES)
+    for name in order:
+        archive.file(f"modules/{name}.ko", modules.bytes(name))
+    archive.file("modules/order", "".join(f"{name}\n" for name in order).encode())
+    archive.file("job", job.encode())
+    archive.file("init", INIT.encode(), 0o755)
+    return archive
+
+
+def build(kernel, program, job, added=()):
+    """
+    - job: lines of a shell, run by the first process.
+    - added: pairs of a file here and its name in the guest (a bare one: in /root).
+    """
+    archive = base(kernel, job)
     for name in TOOLS:
         path = shutil.which(name)
         if not path:
@@ -133,15 +169,6 @@ def build(kernel, program, job, added=()):
     if stdbuf.exists():
         archive.file(stdbuf, stdbuf.read_bytes(), 0o755)
     archive.program(program, "usr/bin/mpscope")
-    archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
-    archive.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
-    archive.file("etc/hosts", b"127.0.0.1 localhost\n")
-
-    modules = Modules(kernel.modules)
-    order = modules.in_order(MODULES)
-    for name in order:
-        archive.file(f"modules/{name}.ko", modules.bytes(name))
-    archive.file("modules/order", "".join(f"{name}\n" for name in order).encode())
 
     for source, name in added:
         target = name if name.startswith("/") else f"root/{name}"
@@ -151,6 +178,26 @@ def build(kernel, program, job, added=()):
             archive.program(source, target)
         else:
             archive.file(target, Path(source).read_bytes(), stat.S_IMODE(os.stat(source).st_mode))
-    archive.file("job", job.encode())
-    archive.file("init", INIT.encode(), 0o755)
+    return archive
+
+
+def build_bare(kernel, packed, job):
+    """A guest with the archive of `make dist`, and with no library and no loader but those in it.
+
+    `ip`, which the demo makes its namespaces with, lies apart with libraries of its own, in /tools:
+    they are found by nobody who does not look there.
+    """
+    archive = base(kernel, job)
+    archive.link("bin/ip", "busybox")
+    with tarfile.open(packed) as opened:
+        for entry in opened:
+            name = Path("opt/mpscope", *Path(entry.name).parts[1:])
+            if entry.isfile():
+                archive.file(name, opened.extractfile(entry).read(), entry.mode)
+            elif entry.isdir():
+                archive.folder(name)
+            else:
+                raise Trouble(f"{packed} holds {entry.name}, which is neither a file nor a folder")
+    archive.link("usr/bin/mpscope", "/opt/mpscope/mpscope")
+    archive.tool("ip", "tools")
     return archive

@@ -62,6 +62,7 @@ class Guest:
     seconds: float = 0
     # It was to tell of every BPF program.
     lists_programs: bool = False
+    mark: str = ""
 
 
 def known(guest_program, kind="scenarios"):
@@ -80,7 +81,7 @@ echo "{word}\tstatus\t$?"
 dmesg -r | sed "s/^/{word}\tdmesg\t/"
 echo "{word}\tend-of-dmesg"
 """
-    guest = Guest(kernel.name, part.expected, lists_programs=part.lists_programs)
+    guest = Guest(kernel.name, part.expected, lists_programs=part.lists_programs, mark=part.mark)
     archive = initramfs.build(kernel, options.program, job, [(options.guest, "vm-guest"), *part.added])
 
     def hear(line):
@@ -179,7 +180,7 @@ def stack_part(options):
     backend = (options.backend or ["auto"])[0]
     added = [(options.btf, "btf")] if options.btf else []
     return Part(["stack", options.stack, "/root/btf" if options.btf else "-", backend, ",".join(names)],
-                [(backend, name) for name in names], added)
+                [(backend, name) for name in names], added, mark="stack-")
 
 
 def run(kernels, options, accel):
@@ -213,14 +214,14 @@ def run(kernels, options, accel):
         for backend, name in guest.expected:
             line(guest.name, backend, name, *guest.results[backend, name])
     for guest in guests:
-        for program in judge_programs(guest) if guest.lists_programs else []:
-            line(guest.name, *program)
-        line(guest.name, "-", "dmesg", "fail" if guest.dmesg or not guest.done else "pass",
+        for way, name, *verdict in judge_programs(guest) if guest.lists_programs else []:
+            line(guest.name, way, f"{guest.mark}{name}", *verdict)
+        line(guest.name, "-", f"{guest.mark}dmesg", "fail" if guest.dmesg or not guest.done else "pass",
              "; ".join(guest.dmesg[:3]) or ("" if guest.done else "not seen"))
         for note in guest.notes[:5]:
             if note.strip():
                 print(f"{guest.name}: {note[:WIDTH]}")
-    table(guests)
+    table([guest for guest in guests if guest.lists_programs])
     every = [key for guest in guests for key in guest.expected]
     print(f"\n{len({guest.name for guest in guests})} kernels, {len({key[0] for key in every})} backends, "
           f"{len({key[1] for key in every})} scenarios: {counts['pass']} passed, {counts['fail']} failed, {counts['cannot']} cannot")

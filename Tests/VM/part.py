@@ -12,5 +12,7 @@ class Part:
     # Files for the guest: pairs, see initramfs.build.
     added: list = field(default_factory=list)
     processors: int = 1
+    # Before the name of the line about the kernel's messages, where a kernel has several guests.
+    mark: str = ""
     # It tells of every BPF program.
     lists_programs: bool = False

@@ -8,6 +8,8 @@
     run.py --kernel vmlinuz --btf FILE --stack multipath-tcp.org
                                               one of another MPTCP stack, with everything built in
     run.py --kernel 6.12 -- mpscope doctor    runs a command in one guest: its output, its status
+    run.py --dist ARCHIVE --kernel 6.1        the archive of `make dist`, in a guest that has nothing else
+    run.py --dist ARCHIVE --kernel 6.1 -- mpscope doctor
 """
 import argparse
 import os
@@ -18,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 import boot
+import distribution
 import initramfs
 import kernels
 import matrix
@@ -40,6 +43,8 @@ def parse():
     parser.add_argument("--stack", choices=["multipath-tcp.org", "mainline"],
                         help="play only what runs on that stack with nothing but the kernel: "
                         "`mainline` tries this very mode out on a kernel of today")
+    parser.add_argument("--dist", type=Path, metavar="ARCHIVE",
+                        help="try what `make dist` made, instead of the program and the scenarios")
     parser.add_argument("--add", action="append", default=[], metavar="FILE[:NAME]",
                         help="a file for the guest, in /root unless NAME has a folder")
     parser.add_argument("--guest", type=Path, default=ROOT / ".build/release/vm-guest",
@@ -75,7 +80,8 @@ def execute(options, kernel, accel):
     for text in options.add:
         source, _, name = text.partition(":")
         added.append((source, name or Path(source).name))
-    archive = initramfs.build(kernel, options.program, job, added)
+    archive = initramfs.build_bare(kernel, options.dist, job) if options.dist \
+        else initramfs.build(kernel, options.program, job, added)
     status = None
 
     def hear(line):
@@ -116,6 +122,8 @@ def main():
     found = list(chosen(options))
     if options.command:
         return max(execute(options, kernel, accel) for kernel in found)
+    if options.dist:
+        return 1 if distribution.run(found, options.dist, accel) else 0
     return 1 if matrix.run(found, options, accel) else 0
 
 

@@ -6,6 +6,7 @@ It is built outside the tree, beside the kernels, and again when its sources or 
 import hashlib
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import kernels
@@ -23,7 +24,7 @@ def part(kernel, names):
     added = [(folder / f"{form}.{kind}", f"{form}.{kind}") for form in FORMS for kind in ["ko", "btf"]]
     # Two processors: a softirq is to run on another one than the process.
     return Part(["standin", "/root", ",".join(names)], [("kprobe", name) for name in names], added,
-                processors=2)
+                processors=2, mark="standin-", lists_programs=True)
 
 
 def build(kernel):
@@ -38,9 +39,11 @@ def build(kernel):
             shutil.rmtree(made, ignore_errors=True)
             for form, flags in FORMS.items():
                 compile_form(headers, files, made, form, flags)
-            for older in folder.parent.glob(f"{kernel.name}-*"):
-                shutil.rmtree(older)
             made.rename(folder)
+            # Another run may still take one from here.
+            for other in folder.parent.glob("[0-9]*"):
+                if time.time() - other.stat().st_mtime > kernels.DAY and other != folder:
+                    shutil.rmtree(other)
     return folder
 
 

@@ -34,7 +34,7 @@ struct ns_common {
 };
 
 struct netns_ipv4 {
-	int sysctl_tcp_synack_retries;
+	int sysctl_tcp_synack_retries; /* 4.5 */
 };
 
 struct net {
@@ -194,10 +194,16 @@ static __always_inline __u8 mps_state(struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_state);
 }
 
-/* How often the kernel sends a SYN-ACK again before it lets a half-open handshake go. */
+/*
+ * How often the kernel sends a SYN-ACK again before it lets a half-open handshake go. Before 4.5 the
+ * setting is global: then what it is unless somebody changed it.
+ */
 static __always_inline __u8 mps_synack_retries(struct sock *sk)
 {
-	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_synack_retries);
+	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+
+	return bpf_core_field_exists(net->ipv4.sysctl_tcp_synack_retries) ?
+		       BPF_CORE_READ(net, ipv4.sysctl_tcp_synack_retries) : 5;
 }
 
 #endif

@@ -112,10 +112,12 @@ static __always_inline int mps_on_connect_end(void *ctx, struct sock *sk)
 static __always_inline int mps_on_syn_options(void *ctx, struct sock *sk)
 {
 	struct mps_whose whose;
+	struct mptcp_cb *mpcb;
 	struct mps_event *e;
 	_Bool joins;
 
 	mps_find_whose(&whose, sk);
+	mpcb = whose.mpcb;
 	joins = whose.role == MPS_ROLE_SLAVE;
 	if (!joins)
 		mps_tell_connect(ctx, sk, 1);
@@ -128,8 +130,8 @@ static __always_inline int mps_on_syn_options(void *ctx, struct sock *sk)
 	e->ssk = (__u64)sk;
 	e->flags = MPS_F_MPTCP | MPS_F_PACKET;
 	e->option = joins ? MPS_OPTION_MP_JOIN : MPS_OPTION_MP_CAPABLE;
-	if (joins && whose.mpcb)
-		e->remote_token = bpf_ntohl(BPF_CORE_READ(whose.mpcb, mptcp_rem_token));
+	if (joins && mpcb)
+		e->remote_token = bpf_ntohl(BPF_CORE_READ(mpcb, mptcp_rem_token));
 	mps_send(ctx, e, sizeof(*e), MPS_HOOK_SYN_OPTIONS);
 	return 0;
 }

@@ -28,6 +28,7 @@ struct mps_whose {
 static __always_inline void mps_find_whose(struct mps_whose *whose, struct sock *sk)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	struct mptcp_tcp_sock *mptcp;
 
 	whose->role = MPS_ROLE_PLAIN;
 	whose->meta = 0;
@@ -42,11 +43,12 @@ static __always_inline void mps_find_whose(struct mps_whose *whose, struct sock 
 		return;
 	}
 	/* is_master_sk is only set while it is being cloned. */
-	whose->mptcp = BPF_CORE_READ(tp, mptcp);
-	if (!whose->mptcp)
+	mptcp = BPF_CORE_READ(tp, mptcp);
+	whose->mptcp = mptcp;
+	if (!mptcp)
 		whose->role = MPS_ROLE_CHILD;
 	else
-		whose->role = BPF_CORE_READ_BITFIELD_PROBED(whose->mptcp, slave_sk) ? MPS_ROLE_SLAVE :
+		whose->role = BPF_CORE_READ_BITFIELD_PROBED(mptcp, slave_sk) ? MPS_ROLE_SLAVE :
 										      MPS_ROLE_MASTER;
 }
 
@@ -102,18 +104,20 @@ static __always_inline void mps_fill_retransmits(struct mps_event *e, struct soc
 /* The whole connection's tokens and checksum bit. */
 static __always_inline void mps_fill_connection(struct mps_event *e, const struct mps_whose *whose)
 {
+	/* A variable of its own: CO-RE would look for mps_whose in the kernel. */
+	struct mptcp_cb *mpcb = whose->mpcb;
 	__u32 remote;
 
-	if (!whose->mpcb)
+	if (!mpcb)
 		return;
 	e->flags |= MPS_F_MPTCP;
-	e->token = bpf_ntohl(BPF_CORE_READ(whose->mpcb, mptcp_loc_token));
-	remote = BPF_CORE_READ(whose->mpcb, mptcp_rem_token);
+	e->token = bpf_ntohl(BPF_CORE_READ(mpcb, mptcp_loc_token));
+	remote = BPF_CORE_READ(mpcb, mptcp_rem_token);
 	if (remote) {
 		e->remote_token = bpf_ntohl(remote);
 		e->flags |= MPS_F_REMOTE_TOKEN;
 	}
-	if (BPF_CORE_READ_BITFIELD_PROBED(whose->mpcb, dss_csum))
+	if (BPF_CORE_READ_BITFIELD_PROBED(mpcb, dss_csum))
 		e->flags |= MPS_F_CHECKSUM;
 }
 
@@ -126,14 +130,16 @@ static __always_inline _Bool mps_is_infinite(struct mptcp_cb *mpcb)
 /* Which subflow of which connection it is, as events name them. */
 static __always_inline void mps_fill_whose(struct mps_event *e, struct sock *sk, const struct mps_whose *whose)
 {
+	struct mptcp_tcp_sock *mptcp = whose->mptcp;
+
 	e->ssk = whose->role == MPS_ROLE_MASTER ? (__u64)whose->meta : (__u64)sk;
 	e->msk = (__u64)whose->meta;
 	mps_fill_connection(e, whose);
 	if (whose->role != MPS_ROLE_SLAVE)
 		return;
 	e->flags |= MPS_F_MP_JOIN;
-	e->local_id = BPF_CORE_READ(whose->mptcp, loc_id);
-	e->remote_id = BPF_CORE_READ(whose->mptcp, rem_id);
+	e->local_id = BPF_CORE_READ(mptcp, loc_id);
+	e->remote_id = BPF_CORE_READ(mptcp, rem_id);
 }
 
 #endif

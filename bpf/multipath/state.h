@@ -40,16 +40,18 @@ static __always_inline int mps_on_update_metasocket(void *ctx, struct sock *any)
 	struct sock *meta = BPF_CORE_READ((struct tcp_sock *)any, meta_sk);
 	__u64 key = (__u64)meta, *listener;
 	struct mps_whose whose;
+	struct mptcp_cb *mpcb;
 	struct mps_event *e;
 
 	if (!meta)
 		return 0;
 	mps_find_whose(&whose, meta);
-	if (whose.role != MPS_ROLE_META || !whose.mpcb)
+	mpcb = whose.mpcb;
+	if (whose.role != MPS_ROLE_META || !mpcb)
 		return 0;
 	/* Of the one that was here before. */
 	bpf_map_delete_elem(&fallen, &key);
-	if (!BPF_CORE_READ_BITFIELD_PROBED(whose.mpcb, server_side)) {
+	if (!BPF_CORE_READ_BITFIELD_PROBED(mpcb, server_side)) {
 		bpf_map_delete_elem(&followed, &key);
 		mps_tell_verdict(ctx, meta, &whose, MPS_HOOK_UPDATE_METASOCKET, 0);
 		return 0;
@@ -75,13 +77,15 @@ static __always_inline int mps_on_update_metasocket(void *ctx, struct sock *any)
 static __always_inline int mps_on_ack(void *ctx, struct sock *sk)
 {
 	__u64 key = (__u64)sk, meta;
+	struct mptcp_tcp_sock *mptcp;
 	struct mps_whose whose;
 	struct mps_event *e;
 	__u8 one = 1;
 
 	mps_find_whose(&whose, sk);
+	mptcp = whose.mptcp;
 	if (whose.role == MPS_ROLE_SLAVE && bpf_map_lookup_elem(&joining, &key) &&
-	    !BPF_CORE_READ_BITFIELD_PROBED(whose.mptcp, pre_established)) {
+	    !BPF_CORE_READ_BITFIELD_PROBED(mptcp, pre_established)) {
 		/* The fourth ACK of a join of ours. */
 		bpf_map_delete_elem(&joining, &key);
 		e = mps_new(sizeof(*e), MPS_JOIN_CONFIRMED, MPS_HOOK_ACK_IN_INFINITE, mps_netns_of(sk));
@@ -229,6 +233,7 @@ static __always_inline int mps_on_closed(void *ctx, struct sock *sk, const struc
 static __always_inline int mps_on_subflow_closed(void *ctx, struct sock *sk, const struct mps_whose *whose,
 						 __u32 old)
 {
+	struct mptcp_tcp_sock *mptcp = whose->mptcp;
 	__u64 key = (__u64)sk;
 	struct mps_event *e;
 	__u8 *option;
@@ -243,7 +248,7 @@ static __always_inline int mps_on_subflow_closed(void *ctx, struct sock *sk, con
 	e->old_state = old;
 	e->new_state = TCP_CLOSE;
 	e->error = BPF_CORE_READ(sk, sk_err);
-	if (whose->role == MPS_ROLE_SLAVE && BPF_CORE_READ_BITFIELD_PROBED(whose->mptcp, fully_established))
+	if (whose->role == MPS_ROLE_SLAVE && BPF_CORE_READ_BITFIELD_PROBED(mptcp, fully_established))
 		e->flags |= MPS_F_FULL;
 	if (old == TCP_SYN_SENT) {
 		/* Its SYN-ACK has MP_JOIN, and is refused all the same. */

@@ -31,8 +31,9 @@ int mps_thread_name(const char *name);
 /* The calling process is killed when the thread that made it ends. */
 int mps_die_with_parent(void);
 
-/* A descriptor that polls as readable once the child `pid` has ended. */
-int mps_pidfd_open(pid_t pid);
+/* A descriptor that polls as readable once the child `pid` has ended; the caller reaps it. A thread
+ * waits for that: pidfd_open() is of Linux 5.3, and this works on any. */
+int mps_child_end(pid_t pid);
 
 /* pipe(2) and a stream socketpair(2), close-on-exec. */
 int mps_pipe(int ends[2]);

@@ -29,19 +29,7 @@ final class Matrix {
     }
 
     /// Every BPF program, and whether this kernel takes it.
-    func listPrograms() throws {
-        let output = try Tool.run(program, ["__programs"], seconds: 120)
-        for line in output.standardOutput.split(separator: "\n") {
-            port.say(
-                ["program"] + line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init))
-        }
-        if output.status != 0 {
-            port.say([
-                "program", "-", "-", "-", "failed", "mpscope __programs ended with \(output.status)",
-                output.standardError,
-            ])
-        }
-    }
+    func listPrograms() throws { try port.listPrograms(of: program) }
 
     // MARK: Scenarios
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Scenarios
 import Synchronization
 
 /// The way to the host: lines of fields with tabs between, each after the run's own word.
@@ -35,5 +36,23 @@ final class Port: Sendable {
     /// In one line, without tabs.
     private static func field(_ text: String) -> String {
         String(decoding: text.utf8.map { $0 < 32 ? 32 : $0 }, as: UTF8.self)
+    }
+}
+
+extension Port {
+    /// Says of every BPF program whether this kernel takes it.
+    /// - Parameter types: those of the out-of-tree stack, for whose programs it is; nil: mainline's.
+    func listPrograms(of program: String, types: String? = nil) throws(ScenarioError) {
+        let arguments = ["__programs"] + (types.map { ["--btf", $0] } ?? [])
+        let output = try Tool.run(program, arguments, seconds: 120)
+        for line in output.standardOutput.split(separator: "\n") {
+            say(["program"] + line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init))
+        }
+        if output.status != 0 {
+            say([
+                "program", "-", "-", "-", "failed", "mpscope __programs ended with \(output.status)",
+                output.standardError,
+            ])
+        }
     }
 }

@@ -43,6 +43,11 @@ struct StandinPlay {
     let port: Port
 
     func play(_ wanted: [String]) throws(Trouble) {
+        do throws(ScenarioError) {
+            try port.listPrograms(of: program, types: "\(folder)/standin.btf")
+        } catch {
+            throw Trouble("\(error)")
+        }
         for form in ["standin", "standin-elder"] {
             let names = wanted.filter { $0.hasPrefix("standin-elder-") == (form == "standin-elder") }
             if !names.isEmpty { try play(form, Set(names)) }
@@ -66,7 +71,7 @@ struct StandinPlay {
             let traces = try Traces(program, "\(folder)/\(form).btf", transports)
             for row in rows {
                 port.say(["start", "\(form)-\(row.name)"])
-                do throws(Trouble) { truths += try play(row.name, row.acts) } catch {
+                do throws(Trouble) { truths += try play(row.name, row.acts, after: truths.count) } catch {
                     untold[row.name] = "the stand-in: \(error)"
                 }
                 port.say(["end", "\(form)-\(row.name)", "0"])
@@ -103,8 +108,7 @@ struct StandinPlay {
     }
 
     /// This process is whose sockets they are.
-    private func play(_ name: String, _ acts: [Act]) throws(Trouble) -> [StandinTruth] {
-        try write("/proc/\(Self.module)", "clear")
+    private func play(_ name: String, _ acts: [Act], after told: Int) throws(Trouble) -> [StandinTruth] {
         for act in acts {
             switch act {
             case .all: try write("/proc/\(Self.module)", name)
@@ -112,7 +116,9 @@ struct StandinPlay {
             case .turn(let value): try write(Self.switchPath, "\(value)")
             }
         }
-        let truths = try read("/proc/\(Self.module)").split(separator: "\n").map(StandinTruth.init)
+        // It keeps what it said of the rows before.
+        let truths = try read("/proc/\(Self.module)").split(separator: "\n").dropFirst(told)
+            .map(StandinTruth.init)
         for truth in truths where truth.row != name { throw Trouble("it played \(truth.row)") }
         return truths
     }
