@@ -142,9 +142,9 @@ int BPF_KPROBE(finish_connect, struct sock *sk)
 }
 
 SEC("kprobe/tcp_check_req")
-int BPF_KPROBE(check_req, struct sock *sk, struct sk_buff *skb)
+int BPF_KPROBE(check_req, struct sock *sk, struct sk_buff *skb, struct request_sock *req)
 {
-	return mps_on_check_req(ctx, sk, skb);
+	return mps_on_check_req(ctx, sk, skb, req);
 }
 
 SEC("kprobe/mptcp_check_req_master")

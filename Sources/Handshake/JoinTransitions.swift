@@ -19,214 +19,220 @@ extension TransitionTable {
         // send SYN
         .init(
             [.none], .joinSynSent, [.neverSent], to: .closed, .join(.aborted, .connectFailed),
-            "(no line) | __mptcp_subflow_connect: kernel_bind or kernel_connect failed"),
+            "– | – | __mptcp_subflow_connect: kernel_bind or kernel_connect failed"),
         .init(
             [.none], .joinSynSent, [.mptcpSocket, .requestsJoin], to: .joinSynSent,
-            "send SYN: tcp_connect, OPTION_MP_JOIN | __mptcp_subflow_connect, tcp_connect"),
+            "send SYN | tcp_connect, in the path manager's worker | __mptcp_subflow_connect, tcp_connect"),
         .init(
             [.joinSynSent], .joinSynSent, [.optionJoin], to: nil,
-            "send SYN: mptcp_syn_options, OPTION_MP_JOIN | mptcp_syn_options"),
+            "send SYN | mptcp_syn_options: OPTION_MP_JOIN | mptcp_syn_options"),
         .init(
             [.joinSynSent], .synSent, to: nil,
-            "(no line) | stripped by this machine's own firewall"),
+            "– | – | stripped by this machine's own firewall"),
 
         // receive SYN-ACK
         .init(
             [.joinSynSent], .joinSynackReceived, [.optionJoin], to: .joinSynackReceived,
-            "receive SYN-ACK: mptcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
+            "receive SYN-ACK | mptcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
         .init(
             [.joinSynSent], .synackReceived, to: .joinSynackReceivedPlain,
-            "receive SYN-ACK: mptcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
+            "receive SYN-ACK | mptcp_rcv_synsent_state_process | tcp_rcv_synsent_state_process"),
         .init(
             [.joinSynackReceived, .joinSynackReceivedPlain, .joinTcpEstablished, .joined],
             .joinSynackReceived, to: nil,
-            "receive SYN-ACK, again"),
+            "receive SYN-ACK | – | tcp_rcv_synsent_state_process, again"),
         .init(
             [.joinSynackReceived, .joinSynackReceivedPlain, .joinTcpEstablished, .joined],
             .synackReceived, to: nil,
-            "receive SYN-ACK, again"),
+            "receive SYN-ACK | – | tcp_rcv_synsent_state_process, again"),
         .init(
             [.joinSynSent, .joinSynackReceived], .established, [.mptcpSocket], to: .joinTcpEstablished,
-            "receive SYN-ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_finish_connect"),
+            "receive SYN-ACK | tcp_finish_connect | tcp_finish_connect"),
         .init(
             [.joinSynackReceivedPlain], .established, [.mptcpSocket], to: nil,
-            "receive SYN-ACK: tcp_set_state(sk, TCP_ESTABLISHED) | tcp_finish_connect"),
+            "receive SYN-ACK | – | tcp_finish_connect"),
 
         // the peer confirms
         .init(
             [.joinSynSent, .joinSynackReceived, .joinTcpEstablished], .joinEstablished, to: .joined,
             .join(.joined, nil),
-            "(no line) | check_fully_established: the fourth ACK"),
+            "– | mptcp_handle_ack_in_infinite: the fourth ACK, pre_established is 0 "
+                + "| check_fully_established: the fourth ACK"),
 
         .init(
             joinAsked, .closed, [.fullyEstablished], to: .closed, .join(.joined, nil),
-            "(no line) | the same, known only now: the packet was not seen"),
+            "– | tcp_set_state(sk, TCP_CLOSE): fully_established, known only now "
+                + "| the same, known only now: the packet was not seen"),
 
         // and what can go wrong
         .init(
             joinClientOpen, .reset, [.sentByUs], to: nil,
-            "receive SYN-ACK: mptcp_sub_force_close (v0.95) | (no line)"),
+            "receive SYN-ACK | mptcp_rcv_synsent_state_process: mptcp_sub_force_close | –"),
         .init(
             [.joinSynSent], .reset, to: .joinRefused,
-            "(no line) | tcp_reset"),
+            "– | – | tcp_reset"),
         .init(
             [.joinSynackReceived, .joinSynackReceivedPlain, .joinTcpEstablished], .reset, to: .joinReset,
-            "(no line) | tcp_reset"),
+            "– | – | tcp_reset"),
         .init(
             [.joinRefused], .closed, [.rstMptcp], to: .closed, .join(.rejected, .rstMptcpError),
-            "(no line) | tcp_reset; the peer: subflow_check_req"),
+            "– | – | tcp_reset; the peer: subflow_check_req"),
         .init(
             [.joinRefused, .joinReset], .closed, [.rstProhibited], to: .closed,
             .join(.rejected, .rstProhibited),
-            "(no line) | tcp_reset; the peer: mptcp_can_accept_new_subflow"),
+            "– | – | tcp_reset; the peer: mptcp_can_accept_new_subflow"),
         .init(
             [.joinRefused, .joinReset], .closed, [.rstResources], to: .closed,
             .join(.rejected, .rstNoResources),
-            "(no line) | tcp_reset"),
+            "– | – | tcp_reset"),
         .init(
             [.joinRefused, .joinReset], .closed, [.rstMiddlebox], to: .closed, .join(.reset, .rstMiddlebox),
-            "(no line) | tcp_reset"),
+            "– | – | tcp_reset"),
         .init(
             [.joinReset], .closed, [.rstMptcp], to: .closed, .join(.reset, .rstMptcpError),
-            "(no line) | tcp_reset; the peer: subflow_syn_recv_sock"),
+            "– | – | tcp_reset; the peer: subflow_syn_recv_sock"),
         .init(
             [.joinRefused], .closed, to: .closed, .join(.rejected, .rstToSyn),
-            "(no line) | tcp_reset: ECONNREFUSED in SYN_SENT"),
+            "– | – | tcp_reset: ECONNREFUSED in SYN_SENT"),
         .init(
             [.joinReset], .closed, to: .closed, .join(.reset, .rstInHandshake),
-            "(no line) | tcp_reset"),
+            "– | – | tcp_reset"),
         .init(
             joinClientOpen, .closed, [.refused], to: .closed, .join(.rejected, .rstToSyn),
-            "(no line) | tcp_reset: ECONNREFUSED in SYN_SENT"),
+            "– | tcp_reset: ECONNREFUSED in SYN_SENT | tcp_reset: ECONNREFUSED in SYN_SENT"),
         .init(
             joinClientOpen, .closed, [.timedOut], to: .closed, .join(.timeout, .noSynack),
-            "(no line) | tcp_write_timeout, tcp_write_err"),
+            "– | tcp_write_timeout, tcp_write_err | tcp_write_timeout, tcp_write_err"),
         .init(
             [.joinSynackReceivedPlain], .closed, to: .closed, .join(.reset, .synackWithoutMpJoin),
-            "(no line) | subflow_finish_connect: do_reset"),
+            "receive SYN-ACK | mptcp_rcv_synsent_state_process returns 1: no MP_JOIN "
+                + "| subflow_finish_connect: do_reset"),
         .init(
             [.joinSynackReceived, .joinTcpEstablished], .closed, [.synackHMac], to: .closed,
             .join(.rejected, .mpJoinSynAckHMacFailure),
-            "(no line) | subflow_finish_connect: subflow_thmac_valid"),
+            "receive SYN-ACK | mptcp_rcv_synsent_state_process returns 1: the HMAC "
+                + "| subflow_finish_connect: subflow_thmac_valid"),
         .init(
             joinAsked, .closed, [.connectionReset], to: .closed, .join(.reset, .rstInHandshake),
-            "(no line) | tcp_reset, mptcp_subflow_reset"),
+            "– | tcp_reset | tcp_reset, mptcp_subflow_reset"),
         .init(
             joinAsked, .closed, [.otherError], to: .closed, .join(.aborted, .connectFailed),
-            "(no line) | tcp_v4_err, tcp_v6_err"),
+            "– | tcp_v4_err, tcp_v6_err | tcp_v4_err, tcp_v6_err"),
         .init(
             joinAsked, .closed, to: .closed, .join(.aborted, .closedByProcess),
-            "(no line) | mptcp_close_ssk"),
+            "– | mptcp_sub_close | mptcp_close_ssk"),
         .init(
             joinClientOpen + [.joinRefused, .joinReset], .timer, [.traceEnd], to: .closed,
             .join(.aborted, .traceEnded),
-            "(the trace ends)"),
+            "– | the trace ends | the trace ends"),
         .init(
             joinClientOpen + [.joinRefused, .joinReset], .timer, to: .closed, .join(.aborted, .notFollowed),
-            "(its end was not seen)"),
+            "– | its end was not seen | its end was not seen"),
         .init(
             [.joinRefused, .joinReset, .joined], .reset, to: nil,
-            "(no line) | tcp_reset"),
+            "– | mptcp_sub_force_close | tcp_reset"),
         .init(
             [.joined], .closed, to: .closed,
-            "(no line) | mptcp_close_ssk"),
+            "– | mptcp_sub_close | mptcp_close_ssk"),
     ]
 
     static let joinServer: [Transition] = [
         // receive SYN
         .init(
             [.none], .joinSynReceived, [.mptcpSocket], to: .joinSynReceived,
-            "receive SYN: tcp_conn_request | subflow_check_req, subflow_token_join_request"),
+            "receive SYN | mptcp_conn_request, tcp_conn_request of the meta socket "
+                + "| subflow_check_req, subflow_token_join_request"),
         .init(
             [.none], .joinSynReceived, [.plainSocket], to: .joinSynReceivedByTcp,
-            "receive SYN: tcp_conn_request"),
+            "receive SYN | tcp_conn_request | tcp_conn_request"),
         .init(
             joinServerOpen, .joinSynReceived, to: nil,
-            "receive SYN, again"),
+            "receive SYN | mptcp_join_reqsk_init; the packet again | subflow_check_req; the packet again"),
 
         // send SYN-ACK
         .init(
             [.joinSynReceived], .joinSynackSent, to: .joinSynackSent,
-            "send SYN-ACK: mptcp_synack_options, OPTION_MP_JOIN | mptcp_synack_options"),
+            "send SYN-ACK | mptcp_synack_options: OPTION_MP_JOIN | mptcp_synack_options"),
         .init(
             [.joinSynReceived], .synackSent, to: .joinSynackSentPlain,
-            "(no line) | stripped by this machine's own firewall"),
+            "– | – | stripped by this machine's own firewall"),
         .init(
             [.joinSynReceivedByTcp, .joinSynackSentPlain], .synackSent, to: nil,
-            "send SYN-ACK: tcp_synack_options"),
+            "send SYN-ACK | – | tcp_synack_options"),
         .init(
             [.joinSynackSent, .joinSynackSentPlain, .joinAckReceived, .joinAckReceivedPlain],
             .joinSynackSent, to: nil,
-            "send SYN-ACK, again | tcp_rtx_synack"),
+            "send SYN-ACK | mptcp_synack_options, again | tcp_rtx_synack"),
 
         // receive the third ACK
         .init(
             [.joinSynReceived, .joinSynackSent], .ackReceived, [.optionJoin], to: .joinAckReceived,
-            "receive ACK: tcp_check_req | subflow_syn_recv_sock"),
+            "receive ACK | tcp_check_req | subflow_syn_recv_sock"),
         .init(
             [.joinSynReceived, .joinSynackSent], .ackReceived, to: .joinAckReceivedPlain,
-            "receive ACK: tcp_check_req | subflow_syn_recv_sock: fallback_is_fatal"),
+            "receive ACK | tcp_check_req | subflow_syn_recv_sock: fallback_is_fatal"),
         .init(
             [
                 .joinSynReceivedByTcp, .joinSynackSentPlain, .joinAckReceived, .joinAckReceivedPlain, .joined,
             ], .ackReceived, to: nil,
-            "receive ACK, again"),
+            "receive ACK | – | tcp_check_req, again"),
         .init(
             joinServerOpen, .fallback, to: nil,
-            "(no line) | subflow_syn_recv_sock: dispose_child"),
+            "– | – | subflow_syn_recv_sock: dispose_child"),
         .init(
             [.none, .joinSynReceived, .joinSynackSent, .joinAckReceived], .joinEstablished, [.mptcpSocket],
             to: .joined, .join(.joined, nil),
-            "receive ACK: mptcp_check_req_child | subflow_syn_recv_sock, mptcp_finish_join"),
+            "receive ACK | mptcp_check_req_child returns the child, tcp_set_state "
+                + "| subflow_syn_recv_sock, mptcp_finish_join"),
 
         // and what can go wrong
         .init(
             joinServerOpen, .reset, [.sentByUs, .noToken], to: .closed, .join(.rejected, .mpJoinNoTokenFound),
-            "(no line) | subflow_token_join_request"),
+            "– | – | subflow_token_join_request"),
         .init(
             joinServerOpen, .reset, [.sentByUs, .mismatchPort], to: .closed, .join(.rejected, .mismatchPort),
-            "(no line) | mptcp_pm_announced_has_ssk"),
+            "– | – | mptcp_pm_announced_has_ssk"),
         .init(
             joinServerOpen, .reset, [.sentByUs, .ackHMac], to: .closed,
             .join(.rejected, .mpJoinAckHMacFailure),
-            "(no line) | subflow_hmac_valid"),
+            "receive ACK | mptcp_check_req_child returns the meta socket: the HMAC | subflow_hmac_valid"),
         .init(
             joinServerOpen, .reset, [.sentByUs, .joinRejected], to: .closed,
             .join(.rejected, .mpJoinRejected),
-            "(no line) | mptcp_can_accept_new_subflow"),
+            "– | – | mptcp_can_accept_new_subflow"),
         .init(
             [.joinSynReceived], .reset, [.sentByUs], to: .closed, .join(.rejected, nil),
-            "(no line) | subflow_check_req"),
+            "– | mptcp_check_req_child, after a SYN-ACK that was lost sight of | subflow_check_req"),
         .init(
             [.joinSynackSent, .joinAckReceivedPlain], .reset, [.sentByUs, .rstMptcp], to: .closed,
             .join(.reset, .ackWithoutMpJoin),
-            "(no line) | subflow_syn_recv_sock: fallback_is_fatal"),
+            "– | – | subflow_syn_recv_sock: fallback_is_fatal"),
         .init(
             joinAnswered, .reset, [.sentByUs, .optionAbsent], to: .closed, .join(.reset, .ackWithoutMpJoin),
-            "receive ACK: mptcp_check_req_child | (no line)"),
+            "receive ACK | mptcp_check_req_child returns the meta socket: no MP_JOIN | –"),
         .init(
             joinAnswered, .reset, [.sentByUs, .rstProhibited], to: .closed, .join(.rejected, nil),
-            "(no line) | subflow_syn_recv_sock, without a counter that tells why"),
+            "– | – | subflow_syn_recv_sock, without a counter that tells why"),
         .init(
             joinAnswered, .reset, [.sentByUs, .unexplained], to: .closed, .join(.rejected, nil),
-            "(no line) | subflow_syn_recv_sock, before 6.10 without fentry and kprobes"),
+            "– | – | subflow_syn_recv_sock, before 6.10 without fentry and kprobes"),
         .init(
             joinAnswered + [.joinSynReceivedByTcp], .reset, [.sentByUs], to: nil,
-            "(no line) | tcp_v4_send_reset, to a packet that was none of the handshake's"),
+            "– | – | tcp_v4_send_reset, to a packet that was none of the handshake's"),
         .init(
             [.joinSynReceivedByTcp], .reset, to: .closed, .join(.reset, .listenerIsTcp),
-            "(no line) | tcp_check_req: embryonic reset"),
+            "– | tcp_check_req: embryonic reset | tcp_check_req: embryonic reset"),
         .init(
             joinAnswered + [.joinSynReceived], .reset, to: .closed, .join(.reset, .rstInHandshake),
-            "(no line) | tcp_check_req: embryonic reset"),
+            "– | tcp_check_req: embryonic reset | tcp_check_req: embryonic reset"),
         .init(
             joinServerOpen, .closed, [.listenerGone], to: .closed, .join(.aborted, .closedByProcess),
-            "(no line) | inet_csk_listen_stop, reqsk_timer_handler"),
+            "– | – | inet_csk_listen_stop, reqsk_timer_handler"),
         .init(
             joinServerOpen, .timer, [.traceEnd], to: .closed, .join(.aborted, .traceEnded),
-            "(the trace ends)"),
+            "– | the trace ends | the trace ends"),
         .init(
             joinServerOpen, .timer, to: .closed, .join(.timeout, .noAck),
-            "(no line) | reqsk_timer_handler lets go, silently"),
+            "– | reqsk_timer_handler lets go, silently | reqsk_timer_handler lets go, silently"),
     ]
 }

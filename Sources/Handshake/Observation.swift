@@ -210,7 +210,7 @@ public struct Facts: OptionSet, Hashable, Sendable {
     public static let beginsBlackhole = Facts(rawValue: 1 << 38)
 
     /// Those that still hold for what comes later on the same subflow.
-    static let lasting: Facts = [
+    package static let lasting: Facts = [
         .blackhole, .md5, .tokensGone, .rstMptcp, .rstResources, .rstProhibited, .rstMiddlebox, .synackHMac,
     ]
 }

@@ -18,6 +18,10 @@ extension TransitionTable {
 
             The machine has no clock: time comes in as the step `timer`.
 
+            There is one machine for both stacks: mainline (Linux 5.6 and later) and the out-of-tree one
+            (multipath-tcp.org), whose handshake the seed's walk goes through
+            (`shared/docs/seed-mptcp-handshake.txt`). Only where a step is seen differs.
+
             ## States
 
             | state | meaning |
@@ -27,14 +31,29 @@ extension TransitionTable {
         for state in SubflowState.allCases { text += "| `\(state.name)` | \(state.meaning) |\n" }
         text += """
 
+            ## Steps
+
+            Which hooks show a step. Of mainline not all are there on every kernel (`mpscope doctor`).
+
+            | step | mainline | out-of-tree |
+            |---|---|---|
+
+            """
+        for step in Step.allCases {
+            text +=
+                "| `\(step.name)` | \(Self.names(step.mainlineHooks)) | \(Self.names(step.outOfTreeHooks)) |\n"
+        }
+        text += """
+
             ## Transitions
 
-            "Walk" is the step of the handshake in the out-of-tree stack's walk (create socket, send
-            SYN, receive SYN, send SYN-ACK, receive SYN-ACK, receive ACK) with its function; "mainline"
-            the function of Linux 5.6 and later that does the same.
+            "Seed" is the line of the walk (create socket, send SYN, receive SYN, send SYN-ACK, receive
+            SYN-ACK, receive ACK); "out-of-tree" what makes the transition in that stack (v0.95), with the
+            hooks above; "mainline" the function of Linux 5.6 and later that does. A dash: the walk
+            has no such line, or the stack does no such thing, or lets nobody see it.
 
-            | from | step | when | to | decides | walk | mainline |
-            |---|---|---|---|---|---|---|
+            | from | step | when | to | decides | seed | out-of-tree | mainline |
+            |---|---|---|---|---|---|---|---|
 
             """
         for row in rows {
@@ -50,21 +69,15 @@ extension TransitionTable {
                 case .decide(let outcome, let reason):
                     "`\(outcome.rawValue)`" + (reason.map { " `\($0.rawValue)`" } ?? "")
                 }
-            let parts = row.mirrors.split(separator: "|", maxSplits: 1).map(Self.trimmed)
-            let walk = parts.first ?? ""
-            let mainline = parts.count > 1 ? parts[1] : "the same"
             text +=
                 "| \(from) | `\(row.on.name)` | \(Self.conditions(row)) | \(to) | \(decides) "
-                + "| \(walk) | \(mainline) |\n"
+                + "| \(row.mirrors) |\n"
         }
         return text
     }
 
-    private static func trimmed(_ part: Substring) -> String {
-        var part = part
-        while part.first == " " { part.removeFirst() }
-        while part.last == " " { part.removeLast() }
-        return String(part)
+    private static func names(_ hooks: [Hook]) -> String {
+        hooks.isEmpty ? "–" : hooks.map { "`\($0.name)`" }.joined(separator: " ")
     }
 
     private static func conditions(_ row: Transition) -> String {
@@ -93,5 +106,32 @@ extension Facts {
         (.otherError, "another error"),
         (.msk, "of the MPTCP socket"),
         (.traceEnd, "the trace ends"),
+        (.sentByUs, "by this end"),
+        (.halfOpen, "of a half-open handshake"),
+        (.fullyEstablished, "`fully_established`"),
+        (.noMapping, "data without a mapping that fits"),
+        (.badChecksum, "wrong DSS checksum"),
+        (.mpFail, "MP_FAIL came"),
+        (.infiniteMapping, "infinite mapping"),
+        (.dssCorruption, "DSSCorruptionFallback"),
+        (.rstMptcp, "MP_TCPRST 1"),
+        (.rstResources, "MP_TCPRST 2"),
+        (.rstProhibited, "MP_TCPRST 3"),
+        (.rstMiddlebox, "MP_TCPRST 6"),
+        (.noToken, "MPJoinNoTokenFound"),
+        (.joinRejected, "MPJoinRejected"),
+        (.ackHMac, "MPJoinAckHMacFailure"),
+        (.synackHMac, "MPJoinSynAckHMacFailure"),
+        (.mismatchPort, "MismatchPortSynRx or MismatchPortAckRx"),
+        (.blackhole, "MPCapableSYNTXDisabled"),
+        (.md5, "MD5SigFallback"),
+        (.tokensGone, "MPFallbackTokenInit"),
+        (.listenerGone, "its listener is gone"),
+        (.wasEstablished, "was established"),
+        (.neverSent, "no SYN was made"),
+        (.unexplained, "the kernel does not tell why"),
+        (.discarded, "as if it had not come"),
+        (.optionsIgnored, "its options are not looked for"),
+        (.beginsBlackhole, "`mptcp_active_disable`"),
     ]
 }

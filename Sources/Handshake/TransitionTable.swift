@@ -23,7 +23,8 @@ public struct Transition: Sendable {
     /// nil: the state stays.
     public var to: SubflowState?
     public var verdict: Verdict
-    /// The lines of the handshake's walk, and the mainline function, that it mirrors.
+    /// What it mirrors: `line of the seed's walk | the out-of-tree stack | mainline`, each a dash when
+    /// there is none (docs/state-machine.md).
     public var mirrors: String
 
     init(

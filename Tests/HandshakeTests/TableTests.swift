@@ -24,6 +24,21 @@ import Testing
         #expect(Set(Step.allCases.map(\.name)).count == Step.allCases.count)
     }
 
+    /// Each row says what it mirrors in each stack, and when it fits.
+    @Test func everyRowSaysWhatItMirrors() {
+        let lines = [
+            "–", "create socket", "send SYN", "receive SYN", "send SYN-ACK", "receive SYN-ACK", "receive ACK",
+        ]
+        let said = Facts.words.reduce(Facts()) { $0.union($1.0) }
+        for (number, row) in TransitionTable.kernel.enumerated() {
+            let parts = row.mirrors.mirrored
+            #expect(parts.count == 3, "row \(number)")
+            #expect(lines.contains(parts.first ?? ""), "row \(number)")
+            #expect(parts.dropFirst().contains { $0 != "–" }, "row \(number)")
+            #expect(said.isSuperset(of: row.all.union(row.none)), "row \(number)")
+        }
+    }
+
     @Test func documentsAreTheTables() throws {
         for (name, table) in [
             ("state-machine.md", TransitionTable().document), ("reasons.md", Reason.document),
@@ -40,5 +55,20 @@ import Testing
             let text = String(decoding: bytes, as: UTF8.self)
             #expect(text == table, "run: make document")
         }
+    }
+}
+
+extension String {
+    /// What stands between bars.
+    fileprivate var mirrored: [String] {
+        var parts: [String] = [""]
+        for part in split(separator: " ", omittingEmptySubsequences: false) {
+            if part == "|" {
+                parts.append("")
+            } else {
+                parts[parts.count - 1] += (parts[parts.count - 1].isEmpty ? "" : " ") + part
+            }
+        }
+        return parts
     }
 }

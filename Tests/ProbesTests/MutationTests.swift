@@ -249,21 +249,6 @@ import Testing
         ]
     }
 
-    /// The rows that a replay took.
-    private static func rows(_ replay: Replay) -> Set<Int> {
-        var lasting: [Replay.Subflow: Facts] = [:]
-        var rows: Set<Int> = []
-        for step in replay.steps where step.observation.step != .listening {
-            let key = Replay.Subflow(step)
-            lasting[key, default: []].formUnion(step.observation.facts.intersection(.lasting))
-            let facts = step.observation.facts.union(lasting[key] ?? [])
-            if let row = Replay.kernel.row(from: step.from, on: step.observation.step, facts) {
-                rows.insert(row)
-            }
-        }
-        return rows
-    }
-
     /// What is told, as far as the table has a say in it.
     private static func told(_ replay: Replay) -> [String] {
         var told = ["\(replay.left)"]
@@ -333,7 +318,7 @@ import Testing
         for one in (whole + variants).sorted(by: { $0.observations.count < $1.observations.count })
             + Self.derived(whole + variants)
         {
-            for row in Self.rows(one.replay(kernel)) where cases[row].count < 30 { cases[row].append(one) }
+            for row in one.replay(kernel).rows where cases[row].count < 30 { cases[row].append(one) }
         }
         var used: Set<String> = []
         for (number, row) in kernel.rows.enumerated() {

@@ -98,6 +98,22 @@ import Testing
         }
     }
 
+    /// docs/state-machine.md says where each step is seen.
+    @Test func stepsAreSeenWhereTheDocumentSays() throws {
+        var seen: [Step: Set<Hook>] = [:]
+        for name in Recordings.names {
+            for observation in try Recordings.observations(name) {
+                seen[observation.step, default: []].insert(observation.hook)
+            }
+        }
+        // What no scenario makes happen.
+        seen[.socketRefused, default: []].insert(.initSock)
+        seen[.joinSynSent, default: []].insert(.subflowConnect)
+        for step in Step.allCases where step != .timer {
+            #expect(seen[step] ?? [] == Set(step.mainlineHooks), "\(step.name)")
+        }
+    }
+
     @Test func noRecordingHoldsAKey() throws {
         let place = try #require(MemoryLayout<mps_event>.offset(of: \.remote_key))
         for name in Recordings.names {

@@ -97,10 +97,27 @@ package struct Replay {
     package var addresses: [AddressRecord] {
         records.compactMap { if case .address(let it) = $0 { it } else { nil } }
     }
-    package var closes: [CloseRecord] { records.compactMap { if case .close(let it) = $0 { it } else { nil } } }
+    package var closes: [CloseRecord] {
+        records.compactMap { if case .close(let it) = $0 { it } else { nil } }
+    }
     package var steps: [StepRecord] { records.compactMap { if case .step(let it) = $0 { it } else { nil } } }
     package var anomalies: [AnomalyRecord] {
         records.compactMap { if case .anomaly(let it) = $0 { it } else { nil } }
+    }
+
+    /// The rows of the kernel's table that were taken.
+    package var rows: Set<Int> {
+        var lasting: [Subflow: Facts] = [:]
+        var rows: Set<Int> = []
+        for step in steps where step.observation.step != .listening {
+            let key = Subflow(step)
+            lasting[key, default: []].formUnion(step.observation.facts.intersection(.lasting))
+            let facts = step.observation.facts.union(lasting[key] ?? [])
+            if let row = Self.kernel.row(from: step.from, on: step.observation.step, facts) {
+                rows.insert(row)
+            }
+        }
+        return rows
     }
 
     /// Which subflow a step is of, also of a connection that nobody knows.

@@ -340,11 +340,11 @@ void stack_mptcp_join_reqsk_init(void *request)
 	shim_program_join_reqsk_init_returns(&out);
 }
 
-void stack_tcp_check_req(void *sk, void *skb)
+void stack_tcp_check_req(void *sk, void *skb, void *request)
 {
 	struct pt_regs regs = shim_entry();
 
-	shim_program_check_req(&regs, sk, skb);
+	shim_program_check_req(&regs, sk, skb, request);
 }
 
 void stack_tcp_set_state(void *sk, int state)

@@ -48,7 +48,9 @@ extension StackSequence {
         },
         StackSequence(
             "join-synack-stripped",
-            expect: opened + ["client join reset synack_without_mp_join", "server join reset rst_in_handshake"]
+            expect: opened + [
+                "client join reset synack_without_mp_join", "server join reset rst_in_handshake",
+            ]
                 + bothClosed
         ) { stack in
             let it = Served(stack)
@@ -121,7 +123,33 @@ extension StackSequence {
             stack.closes(it.c, [it.m])
             stack.closes(it.s, [it.n])
         },
-        // Confirmed by a packet that was not seen: its end tells.
+        StackSequence("join-no-route", expect: opened + ["client join aborted connect_failed"] + bothClosed) {
+            stack in
+            let it = Served(stack)
+            let j = stack.joins(it.c, Stack.clientOther, id: 3)
+            stack.gives(up: j, EHOSTUNREACH)
+            stack.closes(it.c, [it.m])
+            stack.closes(it.s, [it.n])
+        },
+        // It reaches a listener that is plain TCP.
+        StackSequence(
+            "join-plain-listener",
+            expect: ["tcp listener open"] + opened + [
+                "client join reset synack_without_mp_join", "server join reset listener_is_tcp",
+            ] + bothClosed
+        ) { stack in
+            let plain = stack.listener(Stack.serverOther, enabled: false, inode: 9002)
+            let it = Served(stack)
+            let j = stack.joins(it.c, Stack.clientOther, id: 3, to: Stack.serverOther)
+            let token = it.s.connection?.fields.loc_token ?? 0
+            let r = stack.answers(
+                plain, stack.syn(j, .join(token: token, id: j.fields.loc_id)), j, asks: false)
+            stack.joinAnsweredWrongly(j, .none)
+            stack.resets(r, at: plain)
+            stack.closes(it.c, [it.m])
+            stack.closes(it.s, [it.n])
+        },
+        // Confirmed by a packet that was not seen: its end tells. The SYN-ACK is sent twice.
         StackSequence(
             "join-confirmed-unseen",
             expect: opened + ["server join joined", "client join joined"]
@@ -130,6 +158,7 @@ extension StackSequence {
             let it = Served(stack)
             let j = stack.joins(it.c, Stack.clientOther, id: 3)
             let r = stack.answersJoin(it.l, it.s, j)
+            stack.mptcpSynackOptions(r)
             stack.joinAnswered(j)
             let k = stack.acceptsJoin(r, it.s, stack.ack(j, .joinHmac), isRight: true)
             j.fields.pre_established = false
@@ -168,7 +197,7 @@ extension StackSequence {
             stack.joinAnswered(j)
             let k = stack.acceptsJoin(r, it.s, stack.ack(j, .joinHmac), isRight: true)
             stack.confirms(j)
-            stack.tcpSetState(it.m, TCP_CLOSE)
+            stack.tcpSetState(it.m, .close)
             stack.dataWithoutDSS(j)
             stack.closes(it.c, [j, it.m])
             stack.closes(it.s, [it.n] + (k.map { [$0] } ?? []))

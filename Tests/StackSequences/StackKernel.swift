@@ -92,14 +92,16 @@ package final class Stack {
 
     // MARK: functions of both ends
 
-    func tcpSetState(_ socket: StackSocket, _ state: Int) {
+    func tcpSetState(_ socket: StackSocket, _ state: TCPState) {
         step()
-        stack_tcp_set_state(socket.at, Int32(state))
-        socket.fields.state = UInt8(state)
+        stack_tcp_set_state(socket.at, Int32(state.rawValue))
+        socket.fields.state = state.rawValue
     }
 
     /// The connection becomes MPTCP: `meta` is what the application has, the master is new.
-    func mptcpCreateMasterSk(_ meta: StackSocket, token: UInt32, peer: UInt32, serverSide: Bool) -> StackSocket {
+    func mptcpCreateMasterSk(_ meta: StackSocket, token: UInt32, peer: UInt32, serverSide: Bool)
+        -> StackSocket
+    {
         var fields = stack_mpcb()
         fields.loc_token = token
         fields.rem_token = peer
@@ -145,7 +147,7 @@ package final class Stack {
     func mptcpSubForceClose(_ socket: StackSocket) {
         step()
         stack_mptcp_sub_force_close(socket.at)
-        tcpSetState(socket, TCP_CLOSE)
+        tcpSetState(socket, .close)
     }
 
     // MARK: functions of a client
@@ -184,14 +186,14 @@ package final class Stack {
     func tcpFinishConnect(_ socket: StackSocket) {
         step()
         stack_tcp_finish_connect(socket.at)
-        tcpSetState(socket, TCP_ESTABLISHED)
+        tcpSetState(socket, .established)
     }
 
     // MARK: functions of a server
 
     func inetCskListenStart(_ socket: StackSocket) {
         step()
-        socket.fields.state = UInt8(TCP_LISTEN)
+        socket.fields.state = TCPState.listen.rawValue
         stack_inet_csk_listen_start(socket.at, 0)
     }
 
@@ -221,9 +223,9 @@ package final class Stack {
         stack_mptcp_synack_options(request.at)
     }
 
-    func tcpCheckReq(_ socket: StackSocket, _ packet: StackPacket) {
+    func tcpCheckReq(_ socket: StackSocket, _ packet: StackPacket, _ request: StackRequest) {
         step()
-        stack_tcp_check_req(socket.at, skb(packet))
+        stack_tcp_check_req(socket.at, skb(packet), request.at)
     }
 
     func mptcpCheckReqMaster(_ listener: StackSocket, _ child: StackSocket, _ inside: () -> Int32) {

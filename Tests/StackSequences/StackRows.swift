@@ -12,6 +12,8 @@ extension Stack {
     package static let serverV6 = Endpoint(Address(high: 0x2001_0db8_0000_0000, low: 2), 443)
     /// Of a join.
     package static let clientOther = Endpoint(Address(v4: 0x0a00_0101), 40_777)
+    /// Another listener of the server.
+    package static let serverOther = Endpoint(Address(v4: 0x0a00_0102), 8443)
     package static let loopback = Endpoint(Address(v4: 0x7f00_0001), 443)
 
     // MARK: sockets
@@ -55,7 +57,7 @@ extension Stack {
         process(socket.machine)
         socket.remote = remote
         socket.local = local
-        tcpSetState(socket, TCP_SYN_SENT)
+        tcpSetState(socket, .synSent)
         tcpConnect(socket) {
             guard asks else { return }
             socket.fields.request_mptcp = true
@@ -77,11 +79,12 @@ extension Stack {
         softirq(socket.machine)
         var master = socket
         mptcpRcvSynsentStateProcess(socket, synack(to: socket, .capable)) {
-            master = mptcpCreateMasterSk(socket, token: socket.fields.loc_token, peer: peer, serverSide: false)
+            master = mptcpCreateMasterSk(
+                socket, token: socket.fields.loc_token, peer: peer, serverSide: false)
             return (0, master)
         }
         tcpFinishConnect(master)
-        tcpSetState(socket, TCP_ESTABLISHED)
+        tcpSetState(socket, .established)
         mptcpUpdateMetasocket(socket)
         return master
     }
@@ -106,7 +109,7 @@ extension Stack {
     func gives(up socket: StackSocket, _ error: Int32) {
         if error == 0 { process(socket.machine) } else { softirq(socket.machine) }
         socket.fields.err = error
-        tcpSetState(socket, TCP_CLOSE)
+        tcpSetState(socket, .close)
     }
 
     // MARK: server
@@ -151,10 +154,11 @@ extension Stack {
     }
 
     /// A child of its listener, or of its connection's meta socket.
-    private func child(_ request: StackRequest, of socket: StackSocket, at place: StackSocket?) -> StackSocket {
+    private func child(_ request: StackRequest, of socket: StackSocket, at place: StackSocket?) -> StackSocket
+    {
         let child = StackSocket(socket.machine, at: place?.at)
         var fields = socket.fields
-        fields.state = UInt8(TCP_SYN_RECV)
+        fields.state = TCPState.synReceived.rawValue
         fields.inode = 0
         fields.cookie = 0
         child.fields = fields
@@ -168,7 +172,7 @@ extension Stack {
         _ request: StackRequest, _ ack: StackPacket, peer: UInt32 = 0, at place: StackSocket? = nil
     ) -> (child: StackSocket, master: StackSocket) {
         softirq(request.listener.machine)
-        tcpCheckReq(request.listener, ack)
+        tcpCheckReq(request.listener, ack, request)
         let child = child(request, of: request.listener, at: place)
         var master = child
         mptcpCheckReqMaster(request.listener, child) {
@@ -182,43 +186,48 @@ extension Stack {
 
     /// The same by TCP Fast Open: the child is there with the SYN, and what is called for it is another
     /// function, which is not hooked.
-    func acceptsFastOpen(_ request: StackRequest, _ ack: StackPacket, peer: UInt32) -> (
-        child: StackSocket, master: StackSocket
-    ) {
+    @discardableResult func acceptsFastOpen(
+        _ request: StackRequest, _ ack: StackPacket, peer: UInt32 = 0
+    ) -> (child: StackSocket, master: StackSocket) {
         let child = child(request, of: request.listener, at: nil)
-        let master = mptcpCreateMasterSk(child, token: request.token, peer: peer, serverSide: true)
+        let master =
+            request.isMptcp
+            ? mptcpCreateMasterSk(child, token: request.token, peer: peer, serverSide: true) : child
         softirq(request.listener.machine)
-        tcpCheckReq(master, ack)
+        tcpCheckReq(master, ack, request)
         served(child, master)
         return (child, master)
     }
 
     private func served(_ child: StackSocket, _ master: StackSocket) {
-        tcpSetState(master, TCP_ESTABLISHED)
+        tcpSetState(master, .established)
         guard master !== child else { return }
-        tcpSetState(child, TCP_ESTABLISHED)
+        tcpSetState(child, .established)
         mptcpUpdateMetasocket(child)
     }
 
     /// A RST comes in the third ACK's place.
     func resets(_ request: StackRequest, at socket: StackSocket) {
         softirq(socket.machine)
-        tcpCheckReq(socket, StackPacket(.rst, .none, from: request.remote, to: request.local))
+        tcpCheckReq(
+            socket, StackPacket(.rst, .none, from: request.remote, to: request.local), request)
     }
 
     // MARK: joins
 
     /// The path manager adds a subflow to a client's connection.
-    func joins(_ meta: StackSocket, _ local: Endpoint, id: UInt8, at place: StackSocket? = nil) -> StackSocket {
+    func joins(
+        _ meta: StackSocket, _ local: Endpoint, id: UInt8, to remote: Endpoint? = nil
+    ) -> StackSocket {
         kworker(meta.machine)
-        let socket = StackSocket(meta.machine, at: place?.at)
+        let socket = StackSocket(meta.machine)
         socket.fields.kern_sock = true
         mptcpEnableSock(socket)
         guard let connection = meta.connection else { return socket }
         mptcpAddSock(connection, socket, isSlave: true, ids: (id, 0))
-        socket.remote = meta.remote
+        socket.remote = remote ?? meta.remote
         socket.local = local
-        tcpSetState(socket, TCP_SYN_SENT)
+        tcpSetState(socket, .synSent)
         tcpConnect(socket) { mptcpSynOptions(socket) }
         return socket
     }
@@ -265,18 +274,18 @@ extension Stack {
         -> StackSocket?
     {
         softirq(meta.machine)
-        tcpCheckReq(meta, ack)
+        tcpCheckReq(meta, ack, request)
         let child = child(request, of: meta, at: nil)
         mptcpCheckReqChild(meta, child, ack) {
             guard isRight, let connection = meta.connection else {
-                tcpSetState(child, TCP_CLOSE)
+                tcpSetState(child, .close)
                 return meta
             }
             mptcpAddSock(connection, child, isSlave: true, ids: (0, request.remoteID))
             return child
         }
         guard isRight else { return nil }
-        tcpSetState(child, TCP_ESTABLISHED)
+        tcpSetState(child, .established)
         child.fields.fully_established = true
         return child
     }
@@ -311,19 +320,19 @@ extension Stack {
     func closes(_ meta: StackSocket, _ subflows: [StackSocket]) {
         pass(microseconds: 3000)
         softirq(meta.machine)
-        for subflow in subflows where subflow.fields.state != UInt8(TCP_CLOSE) {
-            tcpSetState(subflow, TCP_CLOSE)
+        for subflow in subflows where subflow.fields.state != TCPState.close.rawValue {
+            tcpSetState(subflow, .close)
         }
         process(meta.machine)
         // Its port is given back already.
         meta.fields.num = 0
-        tcpSetState(meta, TCP_CLOSE)
+        tcpSetState(meta, .close)
     }
 
     /// A socket that is plain TCP.
     func closes(_ socket: StackSocket) {
         pass(microseconds: 3000)
         softirq(socket.machine)
-        tcpSetState(socket, TCP_CLOSE)
+        tcpSetState(socket, .close)
     }
 }

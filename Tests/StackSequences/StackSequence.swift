@@ -10,7 +10,8 @@ package struct StackSequence: Sendable {
     package let allTcp: Bool
     private let body: @Sendable (Stack) -> Void
 
-    init(_ name: String, allTcp: Bool = false, expect: [String], _ body: @escaping @Sendable (Stack) -> Void) {
+    init(_ name: String, allTcp: Bool = false, expect: [String], _ body: @escaping @Sendable (Stack) -> Void)
+    {
         self.name = name
         self.allTcp = allTcp
         expected = expect
@@ -34,7 +35,8 @@ package struct StackSequence: Sendable {
         case .join(let it): return words(it.side.rawValue, "join", it.outcome.rawValue, it.reason?.rawValue)
         case .fallback(let it): return words(it.side?.rawValue, "lost MPTCP", it.reason?.rawValue)
         case .close(let it): return words("closed,", it.subflows.map(String.init), "subflows")
-        case .listener(let it): return words(it.transport?.rawValue ?? "unknown", "listener", it.state.rawValue)
+        case .listener(let it):
+            return words(it.transport?.rawValue ?? "unknown", "listener", it.state.rawValue)
         case .anomaly(let it): return words("anomaly:", it.message)
         case .lost(let it): return words("lost", it.reason.rawValue)
         case .address: return "address"

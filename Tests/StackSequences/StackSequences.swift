@@ -114,6 +114,34 @@ extension StackSequence {
             stack.closes(c)
             stack.closes(s)
         },
+        StackSequence(
+            "fast-open-plain-syn",
+            expect: opened + ["server fallback syn_without_mptcp", "closed, 1 subflows"]
+        ) { stack in
+            let l = stack.listener(Stack.serverV4)
+            let c = stack.socket(stack.client, inode: 5001, enabled: false)
+            stack.connects(c, Stack.clientV4, to: Stack.serverV4, asks: false)
+            let r = stack.answers(l, stack.syn(c, .none), c, asks: false)
+            stack.establishes(c)
+            let (s, _) = stack.acceptsFastOpen(r, stack.ack(c, .none))
+            stack.closes(s)
+        },
+        StackSequence(
+            "fast-open-plain-listener",
+            expect: [
+                "tcp listener open", "client fallback synack_without_mptcp",
+                "server fallback listener_is_tcp",
+            ] + bothClosed
+        ) { stack in
+            let l = stack.listener(Stack.serverV4, enabled: false)
+            let c = stack.socket(stack.client, inode: 5001)
+            stack.connects(c, Stack.clientV4, to: Stack.serverV4)
+            let r = stack.answers(l, stack.syn(c, .capable), c)
+            stack.fallsBack(c)
+            let (s, _) = stack.acceptsFastOpen(r, stack.ack(c, .none))
+            stack.closes(c)
+            stack.closes(s)
+        },
         // The SYN asks, and what reaches the server does not.
         StackSequence(
             "syn-stripped",
@@ -320,7 +348,7 @@ extension StackSequence {
             stack.closes(c, [m])
             // The meta socket may go before its subflow.
             stack.closes(s, [])
-            stack.tcpSetState(n, TCP_CLOSE)
+            stack.tcpSetState(n, .close)
         },
     ]
 }

@@ -39,7 +39,7 @@ final class StackSocket {
         self.machine = machine
         at = place ?? stack_socket_new()
         var new = stack_socket()
-        new.state = UInt8(TCP_CLOSE)
+        new.state = TCPState.close.rawValue
         new.net = machine.net
         fields = new
         stack_socket_set(at, &fields)
@@ -65,11 +65,13 @@ final class StackSocket {
 }
 
 /// include/net/tcp_states.h
-let TCP_ESTABLISHED = 1
-let TCP_SYN_SENT = 2
-let TCP_SYN_RECV = 3
-let TCP_CLOSE = 7
-let TCP_LISTEN = 10
+enum TCPState: UInt8 {
+    case established = 1
+    case synSent = 2
+    case synReceived = 3
+    case close = 7
+    case listen = 10
+}
 
 /// struct mptcp_cb.
 final class StackConnection {

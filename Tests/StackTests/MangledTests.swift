@@ -25,7 +25,9 @@ import Testing
             let time = Played.event(event).time
             defer { before = time }
             // What one program sends comes from one CPU.
-            if time != before, Int.random(in: 0..<3, using: &dice) == 0 { cpu = Int.random(in: 0..<cpus, using: &dice) }
+            if time != before, Int.random(in: 0..<3, using: &dice) == 0 {
+                cpu = Int.random(in: 0..<cpus, using: &dice)
+            }
             var event = event
             event.withUnsafeMutableBytes {
                 $0.storeBytes(
@@ -169,7 +171,8 @@ import Testing
             }
             for told in Replay.Telling.allCases {
                 #expect(
-                    sequence.original.wrong(sequence.replay(stream, gaps: gaps, told: told), lossesTold: true) == [],
+                    sequence.original.wrong(sequence.replay(stream, gaps: gaps, told: told), lossesTold: true)
+                        == [],
                     "seed \(seed), told \(told)")
             }
         }

@@ -13,13 +13,33 @@ static __always_inline _Bool mps_concerns_us(struct sock *listener, struct mps_t
 	       mps_all_tcp() || bpf_map_lookup_elem(&offered, t) != 0;
 }
 
-/* tcp_check_req(): a packet for a half-open handshake. `sk`: the listener, or of a join the meta socket. */
-static __always_inline int mps_on_check_req(void *ctx, struct sock *sk, struct sk_buff *skb)
+/*
+ * With TCP Fast Open the child is there before its third ACK, and mptcp_check_req_master() does not run:
+ * whose child it is stands in the request.
+ */
+static __always_inline void mps_note_fast_open(struct sock *child, struct request_sock *req)
+{
+	__u64 key = (__u64)child, value;
+
+	if (mps_state(child) != TCP_SYN_RECV || !bpf_core_field_exists(req->rsk_listener))
+		return;
+	value = (__u64)BPF_CORE_READ(req, rsk_listener);
+	if (value && bpf_map_update_elem(&children, &key, &value, BPF_ANY))
+		mps_count_table_full(MPS_HOOK_TCP_CHECK_REQ);
+}
+
+/*
+ * tcp_check_req(): a packet for a half-open handshake. `sk`: the listener; of a join the meta socket; with
+ * TCP Fast Open the child.
+ */
+static __always_inline int mps_on_check_req(void *ctx, struct sock *sk, struct sk_buff *skb,
+					    struct request_sock *req)
 {
 	struct mps_tuple t = {};
 	struct mps_packet p;
 	_Bool is_mptcp;
 
+	mps_note_fast_open(sk, req);
 	if (!mps_tuple_of_skb(&t, skb) || !mps_concerns_us(sk, &t))
 		return 0;
 	mps_read_packet(&p, skb);

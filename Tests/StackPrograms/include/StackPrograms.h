@@ -108,7 +108,7 @@ void stack_mptcp_reqsk_init(void *request);
 void stack_mptcp_join_reqsk_init(void *request);
 void stack_mptcp_synack_options(void *request);
 void stack_tcp_finish_connect(void *sk);
-void stack_tcp_check_req(void *sk, void *skb);
+void stack_tcp_check_req(void *sk, void *skb, void *request);
 void stack_mptcp_update_metasocket(void *sk);
 void stack_mptcp_handle_ack_in_infinite(void *sk);
 void stack_mptcp_sub_force_close(void *sk);
