@@ -62,7 +62,8 @@ public enum Reason: String, Sendable, CaseIterable {
                 + "socket and that its net.mptcp.enabled is 1; if both hold, a middlebox strips the option."
         case .listenerIsTcp:
             "The client asked for MPTCP but this listener is a plain TCP socket: open it with "
-                + "IPPROTO_MPTCP (or run it under mptcpize) and restart it."
+                + "IPPROTO_MPTCP or run it under mptcpize (on the multipath-tcp.org stack: set "
+                + "net.mptcp.mptcp_enabled to 1) and restart it."
         case .synWithoutMptcp:
             "The SYN carried no MP_CAPABLE: the client is plain TCP, or something on the path strips "
                 + "the option; trace the client's end to tell them apart."

@@ -161,8 +161,8 @@ extension TextWriter {
         case (.closed, _): cell.append("  closed")
         }
         if steps, listener.state == .open, let enabled = listener.enabledAtCreation {
-            cell.append(", net.mptcp.enabled was ")
-            cell.append(enabled ? "1" : "0")
+            cell.append(", MPTCP was switched ")
+            cell.append(enabled ? "on" : "off")
         }
         paragraph(.dim, to: &text)
     }

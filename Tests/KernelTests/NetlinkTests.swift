@@ -236,7 +236,9 @@ struct JoinTests {
     private func joined(_ mptcp: [InetSocket], _ tcp: [InetSocket]) -> [String] {
         var snapshot = Snapshot(time: 0)
         snapshot.add(mptcp: mptcp, tcp: tcp, netns: 5)
-        return snapshot.listeners.map { "\($0.transport?.rawValue ?? "?") \($0.inode) \($0.cookie) \($0.mskCookie)" }
+        return snapshot.listeners.map {
+            "\($0.transport?.rawValue ?? "?") \($0.inode) \($0.cookie) \($0.mskCookie)"
+        }
     }
 
     @Test("by inode, whatever the order, with and without privileges")
