@@ -21,6 +21,7 @@ import Testing
         15,  // get_current_uid_gid
         16,  // get_current_comm
         25,  // perf_event_output
+        35,  // get_current_task
         113,  // probe_read_kernel
     ]
 

@@ -163,6 +163,27 @@ struct mptcp_request_sock {
 	__u8 is_sub : 1; /* of a join */
 };
 
+/* Before 5.5: the inode number and its generation. */
+union kernfs_node_id {
+	__u64 id;
+};
+
+struct kernfs_node {
+	union kernfs_node_id id; /* 4.14 */
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp; /* of cgroup v2 */
+};
+
+struct task_struct {
+	struct css_set *cgroups;
+};
+
 #pragma clang attribute pop
 
 /* include/net/sock.h: the stack adds one. */
@@ -175,6 +196,22 @@ static __always_inline __u32 mps_mptcp_flag(void)
 {
 	return bpf_core_enum_value_exists(enum sock_flags, SOCK_MPTCP) ?
 		       bpf_core_enum_value(enum sock_flags, SOCK_MPTCP) : 26;
+}
+
+/* The running process's cgroup v2, as bpf_get_current_cgroup_id() (4.18) tells it; 0: not known. */
+static __always_inline __u64 mps_current_cgroup(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct kernfs_node *node = 0;
+	struct cgroup *cgroup;
+	struct css_set *set;
+
+	if (!bpf_core_field_exists(task->cgroups) || !bpf_core_field_exists(node->id.id))
+		return 0;
+	set = BPF_CORE_READ(task, cgroups);
+	cgroup = BPF_CORE_READ(set, dfl_cgrp);
+	node = BPF_CORE_READ(cgroup, kn);
+	return BPF_CORE_READ(node, id.id);
 }
 
 /* The socket was made while the switch was on, or asked for MPTCP itself. */

@@ -60,7 +60,6 @@ static __always_inline int mps_on_connect_begin(void *ctx, struct sock *sk)
 	if (mps_is_self() || (!mps_is_enabled(sk) && !mps_all_tcp()))
 		return 0;
 	mps_fill_current(&value.owner, sk);
-	value.time = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&connecting, &key, &value, BPF_ANY))
 		mps_count_table_full(MPS_HOOK_TCP_CONNECT);
 	return 0;

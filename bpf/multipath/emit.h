@@ -62,7 +62,7 @@ static __always_inline void *mps_new(__u64 size, __u32 kind, __u32 hook, __u32 n
 	return e;
 }
 
-/* The running process. Its cgroup v2 is not asked for: the helper is younger than 4.14. */
+/* The running process. */
 static __always_inline void mps_fill_current(struct mps_owner *owner, struct sock *sk)
 {
 	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
@@ -71,7 +71,7 @@ static __always_inline void mps_fill_current(struct mps_owner *owner, struct soc
 	owner->pid = id >> 32;
 	owner->tid = id;
 	owner->uid = bpf_get_current_uid_gid();
-	owner->cgroup = 0;
+	owner->cgroup = mps_current_cgroup();
 	owner->inode = socket ? BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino) : 0;
 	bpf_get_current_comm(owner->comm, sizeof(owner->comm));
 }

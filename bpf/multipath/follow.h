@@ -8,7 +8,6 @@
 /* connect() has begun, and whether it asks for MPTCP is not known yet: who called it. */
 struct mps_connecting {
 	struct mps_owner owner;
-	__u64 time;
 };
 
 struct {

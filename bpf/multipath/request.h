@@ -77,11 +77,14 @@ static __always_inline void mps_tell_request(void *ctx, struct request_sock *req
 	e->flags = MPS_F_MPTCP | MPS_F_PACKET;
 	if (BPF_CORE_READ_BITFIELD_PROBED(mtreq, is_sub)) {
 		e->option = MPS_OPTION_MP_JOIN;
-		e->local_id = BPF_CORE_READ(mtreq, loc_id);
-		e->remote_id = BPF_CORE_READ(mtreq, rem_id);
+		if (bpf_core_field_exists(mtreq->rem_id)) {
+			e->local_id = BPF_CORE_READ(mtreq, loc_id);
+			e->remote_id = BPF_CORE_READ(mtreq, rem_id);
+		}
 	} else {
 		e->option = MPS_OPTION_MP_CAPABLE;
-		e->token = bpf_ntohl(BPF_CORE_READ(mtreq, mptcp_loc_token));
+		if (bpf_core_field_exists(mtreq->mptcp_loc_token))
+			e->token = bpf_ntohl(BPF_CORE_READ(mtreq, mptcp_loc_token));
 	}
 	mps_send(ctx, e, sizeof(*e), hook);
 }

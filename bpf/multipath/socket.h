@@ -119,7 +119,7 @@ static __always_inline void mps_fill_connection(struct mps_event *e, const struc
 		e->remote_token = bpf_ntohl(remote);
 		e->flags |= MPS_F_REMOTE_TOKEN;
 	}
-	if (BPF_CORE_READ_BITFIELD_PROBED(mpcb, dss_csum))
+	if (bpf_core_field_exists(mpcb->dss_csum) && BPF_CORE_READ_BITFIELD_PROBED(mpcb, dss_csum))
 		e->flags |= MPS_F_CHECKSUM;
 }
 

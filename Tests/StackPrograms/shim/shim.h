@@ -35,6 +35,7 @@ unsigned int bpf_get_smp_processor_id(void);
 unsigned long long bpf_get_current_pid_tgid(void);
 unsigned long long bpf_get_current_uid_gid(void);
 long bpf_get_current_comm(void *to, unsigned int size);
+unsigned long long bpf_get_current_task(void);
 long shim_output(const void *event, unsigned long size);
 #define bpf_perf_event_output(ctx, map, flags, event, size) shim_output(event, size)
 
