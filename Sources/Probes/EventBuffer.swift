@@ -35,7 +35,7 @@ extension EventBuffer {
 }
 
 /// ns, CLOCK_MONOTONIC, by which the programs take the time.
-private func monotonicTime() -> UInt64 {
+func monotonicTime() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)

@@ -49,9 +49,10 @@ public final class LossBooks {
         return UInt64(max(0, skipped &- counters.sum(index).caught))
     }
 
-    /// Everything that the programs saw, and how much of it was not sent.
+    /// Everything that the programs saw, and how much of it was not sent. To be asked once they send
+    /// nothing any more.
     func totals() -> (events: UInt64, lost: UInt64) {
-        counters.refresh()
+        counters.refresh(now: true)
         var events: UInt64 = 0
         var lost = reader.perfLost
         for hook in 0..<Int(MPS_HOOK_COUNT.rawValue) {
@@ -139,6 +140,7 @@ public final class LossBooks {
     /// No program runs any more, and all that came was taken: what is missing still was lost at the
     /// very end, where the perf buffer does not say so.
     func settle() {
+        counters.refresh(now: true)
         guard perf != nil else { return }
         noteSent()
         let (events, lost) = totals()

@@ -44,12 +44,23 @@ final class ProgramCounters {
     }
 
     /// Makes what `sum` says recent. It does so by itself where the memory is the programs' own.
-    func refresh() {
+    ///
+    /// While a map is read, the kernel runs no kprobe's program on that CPU (`bpf_disable_instrumentation`):
+    /// what happens then is not seen. So it is read once a second.
+    /// - Parameter now: in any case, as nothing is seen any more.
+    func refresh(now: Bool = false) {
+        guard case .map(let map, let copy) = source else { return }
+        let time = monotonicTime()
+        guard now || time &- lastRead >= Self.pause else { return }
+        lastRead = time
         // What can't be read stays as it was.
-        if case .map(let map, let copy) = source {
-            _ = map.readPerCPU(into: UnsafeMutableRawBufferPointer(copy))
-        }
+        _ = map.readPerCPU(into: UnsafeMutableRawBufferPointer(copy))
     }
+
+    /// ns.
+    private static let pause: UInt64 = 1_000_000_000
+    /// ns, CLOCK_MONOTONIC.
+    private var lastRead: UInt64 = 0
 
     /// Of a hook, over all CPUs.
     func sum(_ hook: Int) -> Sum {
