@@ -115,6 +115,7 @@ document: build ## make the documents in docs/ that come from tables anew
 	$(PROGRAM) state-machine > docs/state-machine.md
 	$(PROGRAM) reasons > docs/reasons.md
 	$(PROGRAM) counters > docs/counters.md
+	$(PROGRAM) settings > docs/sysctls.md
 
 install: build ## install the program to PREFIX (default /usr/local)
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/mpscope

@@ -65,6 +65,7 @@ enum mps_kind {
 	MPS_PM_ESTABLISHED = 30,      /* mptcp_event(MPTCP_EVENT_ESTABLISHED) */
 	MPS_SYNACK_DISCARDED = 31,    /* mptcp_rcv_synsent_state_process returned 2: as if it had not come */
 	MPS_FORCED_CLOSE = 32,        /* mptcp_sub_force_close: this end gives a subflow up */
+	MPS_SETTING = 33,             /* a write to net.mptcp.*: an mps_setting_event */
 	MPS_KIND_COUNT
 };
 
@@ -113,6 +114,7 @@ enum mps_hook {
 	MPS_HOOK_TCP_SET_STATE = 38, /* tcp_set_state */
 	MPS_HOOK_ACK_IN_INFINITE = 39, /* mptcp_handle_ack_in_infinite */
 	MPS_HOOK_FORCE_CLOSE = 40,   /* mptcp_sub_force_close */
+	MPS_HOOK_SYSCTL = 41,        /* cgroup/sysctl */
 	MPS_HOOK_COUNT
 };
 
@@ -232,6 +234,18 @@ struct mps_owned_event {
 	struct mps_owner owner;
 };
 
+/* Longer than any name below net.mptcp and any value; what is longer is cut. Each ends with a 0. */
+#define MPS_SETTING_BYTES 40
+
+/* Before the kernel takes the write, or refuses it. event.netns: whose setting it is. */
+struct mps_setting_event {
+	struct mps_event event;
+	struct mps_owner owner; /* who writes */
+	mps_u8 name[MPS_SETTING_BYTES]; /* below net.mptcp */
+	mps_u8 old_value[MPS_SETTING_BYTES]; /* as in /proc, with its newline */
+	mps_u8 new_value[MPS_SETTING_BYTES]; /* as it was written */
+};
+
 /*
  * Counters that user space maps: one entry for each CPU and hook. `events` is every
  * event that a handler decided to send, `lost` those for which the ring had no room,
@@ -306,6 +320,7 @@ MPS_AT(mps_owner, inode, 12);
 MPS_AT(mps_owner, cgroup, 16);
 MPS_AT(mps_owner, comm, 24);
 _Static_assert(sizeof(struct mps_owned_event) == 160, "mps_owned_event");
+_Static_assert(sizeof(struct mps_setting_event) == 280, "mps_setting_event");
 _Static_assert(sizeof(struct mps_counter) == 32, "mps_counter");
 _Static_assert(sizeof(struct mps_config) == 56, "mps_config");
 MPS_AT(mps_config, address, 24);

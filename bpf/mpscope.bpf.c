@@ -16,6 +16,7 @@
 #include "handlers/request.h"
 #include "handlers/reset.h"
 #include "handlers/state.h"
+#include "handlers/sysctl.h"
 
 #include "attach/tracepoint.h"
 #include "attach/fentry.h"

@@ -30,6 +30,8 @@ struct Listeners {
 
     subscript(id: UInt64) -> Listener? { all[id] }
 
+    var everyone: some Collection<Listener> { all.values }
+
     func at(pointer: UInt64) -> Listener? {
         guard let id = byPointer[pointer] else { return nil }
         return all[UInt64(id)]
@@ -63,7 +65,7 @@ struct Listeners {
         var only: UInt64?
         for (id, listener) in all
         where listener.origin == .snapshot && listener.pointer == 0 && listener.netns == observation.netns
-            && (transport == nil || listener.transport == transport)
+            && (transport == nil || listener.transport == nil || listener.transport == transport)
             && listener.local.port == observation.local.port
             && (listener.local.address.isUnspecified || listener.local.address == observation.local.address)
         {

@@ -11,6 +11,8 @@ public enum Hook: UInt8, Sendable, CaseIterable {
     case enableSock, listenStart, synOptions, connRequest, tcpConnRequest, reqskInit, joinReqskInit
     case synackOptions, synsentProcess, tcpFinishConnect, tcpCheckReq, checkReqMaster, checkReqChild
     case updateMetasocket, tcpSetState, ackInInfinite, forceClose
+    /// Tells of settings, not of sockets.
+    case sysctl
     /// Not a program: the socket tables, read by sock_diag.
     case snapshot
     /// Not a program: time that passed, the end of the trace.
@@ -61,6 +63,7 @@ public enum Hook: UInt8, Sendable, CaseIterable {
         case .tcpSetState: "tcp_set_state"
         case .ackInInfinite: "mptcp_handle_ack_in_infinite"
         case .forceClose: "mptcp_sub_force_close"
+        case .sysctl: "cgroup/sysctl"
         case .snapshot: "sock_diag"
         case .clock: "clock"
         case .tracker: "tracker"
@@ -80,7 +83,7 @@ extension Hook {
             .checkReqMaster, .checkReqChild, .updateMetasocket, .tcpSetState, .ackInInfinite, .forceClose:
             true
         case .inetSockSetState, .skbEgress, .skbIngress, .tcpReceiveReset, .tcpSendReset, .dataAvailable,
-            .sockCreate, .sockRelease, .snapshot, .clock, .tracker:
+            .sockCreate, .sockRelease, .sysctl, .snapshot, .clock, .tracker:
             false
         }
     }

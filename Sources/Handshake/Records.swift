@@ -11,6 +11,7 @@ public enum Record: Sendable {
     case connection(ConnectionRecord)
     case close(CloseRecord)
     case listener(ListenerRecord)
+    case sysctl(SysctlRecord)
     case anomaly(AnomalyRecord)
     case lost(LostRecord)
 }
@@ -348,6 +349,10 @@ public struct AnomalyRecord: Sendable {
     public var conn: UInt64
     /// How many of the records written just before this one are its evidence.
     public var evidencePreceding: Int
+    /// And how many stand between them and this one.
+    public var evidenceSkipped = 0
+    /// The whole name of the setting that it is about; nil: of none.
+    public var sysctl: String?
 
     public init(
         time: UInt64, id: UInt64, kind: AnomalyKind, state: AnomalyState, count: UInt64,

@@ -71,6 +71,8 @@ public struct Selection {
         switch record {
         case .listener(let listener):
             if namespaces?.contains(listener.netns) ?? true { out.append(record) }
+        case .sysctl(let sysctl):
+            if namespaces?.contains(sysctl.change.netns) ?? true { out.append(record) }
         case .lost:
             out.append(record)
         case .anomaly(var anomaly):

@@ -48,6 +48,7 @@ public struct Tracker {
     var lossesSeen: UInt32 = 0
     var evictedReported: UInt64 = 0
     var divergences: [UInt32: Divergence] = [:]
+    var outliving = Outliving()
 
     struct Divergence {
         var id: UInt64
@@ -95,6 +96,7 @@ public struct Tracker {
                 enabledAtCreation: nil, origin: .snapshot)
             listeners.add(listener)
             write(listener, .open, snapshot.time)
+            outlives(listener, at: snapshot.time)
         }
         for found in snapshot.connections
         where !tokens.contains(UInt64(found.netns) << 32 | UInt64(found.token)) && !connections.isFull

@@ -33,6 +33,7 @@ extension Tracker {
                         side: .server, owner: observation.owner, from: .none, to: .none)))
         }
         write(listener, .open, observation.time)
+        outlives(listener, at: observation.time)
     }
 
     mutating func listenerClosed(_ observation: Observation) {
@@ -40,6 +41,7 @@ extension Tracker {
         closing[listener.id] = observation.time
         listeners.remove(listener.id)
         write(listener, .closed, observation.time)
+        outlivesNoMore(listener.id, at: observation.time)
     }
 
     /// The half-open handshakes of listeners that closed go with them, without a word from the kernel.

@@ -34,6 +34,7 @@ extension Tracker {
         record.timings = Self.timings(connection, until: observation.time)
         record.synRetransmits = connection.retransmitsKnown ? connection.synRetransmits : nil
         records.append(.handshake(record))
+        if outcome == .mptcp { outlives(connection: index, at: observation.time) }
     }
 
     mutating func decideJoin(

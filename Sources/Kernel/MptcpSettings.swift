@@ -43,6 +43,17 @@ public struct MptcpSettings: Hashable, Sendable {
         }
     }
 
+    /// One setting, by its whole name; nil: there is none, or it may not be read.
+    ///
+    /// - Throws: `KernelError` when the namespace cannot be entered.
+    public static func read(_ name: String, in namespace: NetworkNamespace) throws(KernelError) -> String? {
+        let prefix = "net.mptcp."
+        guard name.hasPrefix(prefix), !name.contains("/") else { return nil }
+        return try namespace.inside { () throws(KernelError) in
+            SmallFile.textIfReadable("\(directory)/\(name.dropFirst(prefix.count))")
+        }
+    }
+
     /// Which implementation these are the settings of.
     public var stack: MptcpStack {
         if values["net.mptcp.mptcp_enabled"] != nil { return .outOfTree }

@@ -37,6 +37,7 @@ public struct RecordWriter: ~Copyable {
         case .connection(let connection): write(connection, to: &line)
         case .close(let close): write(close, to: &line)
         case .listener(let listener): write(listener, to: &line)
+        case .sysctl(let sysctl): write(sysctl, to: &line)
         case .anomaly(let anomaly): write(anomaly, to: &line)
         case .lost(let lost): write(lost, to: &line)
         }
@@ -260,6 +261,30 @@ public struct RecordWriter: ~Copyable {
         line.append("}\n")
     }
 
+    private mutating func write(_ sysctl: SysctlRecord, to line: inout ByteBuffer) {
+        let change = sysctl.change
+        begin("{\"v\":1,\"type\":\"sysctl\",\"seq\":", change.time, &line)
+        line.member(",\"name\":\"", text: change.name)
+        if let old = change.old { line.member(",\"old\":\"", text: old) }
+        line.member(",\"new\":\"", text: change.new)
+        if let owner = change.owner {
+            line.member(",\"pid\":", unlessZero: owner.pid)
+            line.member(",\"comm\":\"", owner.comm)
+            line.member(",\"uid\":", UInt64(owner.uid))
+        }
+        line.member(",\"netns\":", unlessZero: change.netns)
+        line.member(",\"source\":\"", word: change.source.rawValue)
+        if let accepted = change.accepted { line.member(",\"accepted\":", accepted) }
+        if let sampled = sysctl.sampledAt { line.member(",\"sampled_at\":\"", word: sampled.rawValue) }
+        line.append(",\"affected\":{\"listeners\":[")
+        line.append(list: sysctl.listeners)
+        line.append("],\"connections\":[")
+        line.append(list: sysctl.connections)
+        line.append("],\"sockets\":[")
+        line.append(list: sysctl.sockets)
+        line.append("]}}\n")
+    }
+
     private mutating func write(_ anomaly: AnomalyRecord, to line: inout ByteBuffer) {
         begin("{\"v\":1,\"type\":\"anomaly\",\"seq\":", anomaly.time, &line)
         line.member(",\"id\":", anomaly.id)
@@ -272,14 +297,17 @@ public struct RecordWriter: ~Copyable {
         line.member(",\"netns\":", unlessZero: anomaly.netns)
         line.member(",\"listener\":", unlessZero: anomaly.listener)
         line.member(",\"conn\":", unlessZero: anomaly.conn)
-        let evidence = UInt64(min(UInt64(max(anomaly.evidencePreceding, 0)), sequence &- 1))
+        if let sysctl = anomaly.sysctl { line.member(",\"sysctl\":\"", text: sysctl) }
+        let skipped = min(UInt64(max(anomaly.evidenceSkipped, 0)), sequence &- 1)
+        let evidence = min(UInt64(max(anomaly.evidencePreceding, 0)), sequence &- 1 &- skipped)
         if evidence > 0 {
             line.append(",\"evidence\":[")
-            var number = sequence &- evidence
-            while number < sequence {
+            let end = sequence &- skipped
+            var number = end &- evidence
+            while number < end {
                 line.append(decimal: number)
                 number &+= 1
-                if number < sequence { line.append(UInt8(ascii: ",")) }
+                if number < end { line.append(UInt8(ascii: ",")) }
             }
             line.append("]")
         }
@@ -326,5 +354,15 @@ public struct RecordWriter: ~Copyable {
         line.member(",\"pid\":", unlessZero: holder.pid)
         line.member(",\"comm\":\"", holder.comm)
         names.write(withPath: false, to: &line)
+    }
+}
+
+extension ByteBuffer {
+    /// Numbers with commas between.
+    fileprivate mutating func append(list numbers: [UInt64]) {
+        for (place, number) in numbers.enumerated() {
+            if place > 0 { append(UInt8(ascii: ",")) }
+            append(decimal: number)
+        }
     }
 }

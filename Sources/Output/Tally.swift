@@ -55,7 +55,7 @@ public struct Tally: ~Copyable {
         case .lost(let lost):
             sawLost = true
             lostTotal &+= lost.count
-        case .step, .connection, .close, .listener, .address:
+        case .step, .connection, .close, .listener, .address, .sysctl:
             break
         }
     }

@@ -167,6 +167,45 @@ extension TextWriter {
         paragraph(.dim, to: &text)
     }
 
+    mutating func write(_ sysctl: SysctlRecord, to text: inout ByteBuffer) {
+        let change = sysctl.change
+        stamp(change.time)
+        cell.append(text: change.name)
+        cell.append("  ")
+        cell.append(text: change.old ?? "?")
+        cell.append(" → ")
+        cell.append(text: change.new)
+        if let owner = change.owner {
+            cell.append("  ")
+            cell.append(text: owner.comm)
+            cell.append(" (")
+            cell.append(decimal: UInt64(owner.pid))
+            cell.append(")")
+        } else {
+            cell.append("  seen by looking")
+        }
+        if change.netns != 0 {
+            cell.append("  net:[")
+            cell.append(decimal: change.netns)
+            cell.append("]")
+        }
+        if change.accepted == false {
+            cell.append("  refused")
+        } else if change.old == change.new {
+            cell.append("  the same value")
+        } else {
+            let left: [(StaticString, [UInt64])] = [
+                ("listener", sysctl.listeners), ("connection", sysctl.connections),
+                ("socket", sysctl.sockets),
+            ].filter { !$0.1.isEmpty }
+            for (place, part) in left.enumerated() {
+                cell.append(place == 0 ? "  does not reach " : ", ")
+                cell.append(count: UInt64(part.1.count), part.0)
+            }
+        }
+        paragraph(.plain, to: &text)
+    }
+
     mutating func write(_ anomaly: AnomalyRecord, to text: inout ByteBuffer) {
         stamp(anomaly.time)
         cell.append(anomaly.severity.rawValue)

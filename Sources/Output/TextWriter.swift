@@ -98,6 +98,7 @@ public struct TextWriter: ~Copyable {
         case .connection(let connection): write(connection, to: &text)
         case .close(let close): write(close, to: &text)
         case .listener(let listener): write(listener, to: &text)
+        case .sysctl(let sysctl): write(sysctl, to: &text)
         case .anomaly(let anomaly): write(anomaly, to: &text)
         case .lost(let lost): write(lost, to: &text)
         case .address(let address): write(address, to: &text)

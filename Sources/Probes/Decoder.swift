@@ -91,19 +91,44 @@ public enum Decoder {
             o.remoteToken = Probes.token(ofKey: event.remote_key)
         }
         if owned {
-            let owner = (base + plainSize).loadUnaligned(as: mps_owner.self)
-            o.inode = owner.inode
-            let comm = base + plainSize + offset.comm
-            o.owner = Owner(
-                pid: owner.pid, tid: owner.tid, uid: owner.uid,
-                comm: Comm(
-                    first: UInt64(littleEndian: comm.loadUnaligned(as: UInt64.self)),
-                    second: UInt64(littleEndian: (comm + 8).loadUnaligned(as: UInt64.self))),
-                cgroup: owner.cgroup, source: step == .listening ? .listen : .connect)
+            o.inode = (base + plainSize).loadUnaligned(as: mps_owner.self).inode
+            o.owner = Self.owner(at: base + plainSize, source: step == .listening ? .listen : .connect)
         }
         // The path manager's own listener: whoever asked it to listen does not hold the socket.
         if event.flags & UInt16(MPS_F_PM_LISTENER) != 0 { o.owner = nil }
         return o
+    }
+
+    /// A write to a setting; nil: the event is something else.
+    static func setting(_ bytes: UnsafeRawBufferPointer) throws(Problem) -> SettingChange? {
+        guard bytes.count >= plainSize, let base = bytes.baseAddress else { throw .size(bytes.count) }
+        let head = base.loadUnaligned(as: mps_event.self)
+        guard head.version == UInt16(MPS_EVENT_VERSION), head.kind == UInt8(MPS_SETTING.rawValue) else {
+            return nil
+        }
+        guard bytes.count == MemoryLayout<mps_setting_event>.size else { throw .size(bytes.count) }
+        guard head.hook == UInt8(MPS_HOOK_SYSCTL.rawValue) else { throw .hook(head.hook) }
+        func text(_ place: Int?) -> String {
+            let field = bytes[(place ?? 0)..<(place ?? 0) + Int(MPS_SETTING_BYTES)]
+            return String(decoding: field.prefix { $0 != 0 && $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        }
+        let name = text(MemoryLayout<mps_setting_event>.offset(of: \.name))
+        let old = text(MemoryLayout<mps_setting_event>.offset(of: \.old_value))
+        return SettingChange(
+            time: head.time, netns: head.netns, name: "net.mptcp.\(name)", old: old.isEmpty ? nil : old,
+            new: text(MemoryLayout<mps_setting_event>.offset(of: \.new_value)), source: .bpf,
+            owner: owner(at: base + plainSize, source: .connect))
+    }
+
+    private static func owner(at base: UnsafeRawPointer, source: OwnerSource) -> Owner {
+        let owner = base.loadUnaligned(as: mps_owner.self)
+        let comm = base + offset.comm
+        return Owner(
+            pid: owner.pid, tid: owner.tid, uid: owner.uid,
+            comm: Comm(
+                first: UInt64(littleEndian: comm.loadUnaligned(as: UInt64.self)),
+                second: UInt64(littleEndian: (comm + 8).loadUnaligned(as: UInt64.self))),
+            cgroup: owner.cgroup, source: source)
     }
 
     private static let offset = (
@@ -161,6 +186,7 @@ public enum Decoder {
         case MPS_HOOK_TCP_SET_STATE.rawValue: .tcpSetState
         case MPS_HOOK_ACK_IN_INFINITE.rawValue: .ackInInfinite
         case MPS_HOOK_FORCE_CLOSE.rawValue: .forceClose
+        case MPS_HOOK_SYSCTL.rawValue: .sysctl
         default: nil
         }
     }

@@ -14,6 +14,8 @@ final class EventReader: RingBufferReader {
     var left = Int.max
     /// Who takes the observations.
     var take: (Observation) -> Void = { _ in }
+    /// Who takes changes of settings, at their place among these.
+    var takeSetting: (SettingChange) -> Void = { _ in }
     /// Who takes the bytes as well; nil: nobody.
     var tap: ((UnsafeRawBufferPointer) -> Void)?
 
@@ -59,6 +61,10 @@ final class EventReader: RingBufferReader {
         delivered &+= 1
         tap?(bytes)
         do throws(Decoder.Problem) {
+            if let change = try Decoder.setting(bytes) {
+                takeSetting(change)
+                return
+            }
             var observation = try Decoder.decode(bytes)
             observation.losses &+= gaps
             take(observation)

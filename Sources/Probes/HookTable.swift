@@ -153,6 +153,10 @@ public enum HookTable {
             hook: .sockRelease, ways: [HookWay(.cgroup, "", "sock_release")], onlySteps: true,
             tells: "an MPTCP socket that never connected is closed",
             withoutIt: "such sockets are remembered until they make room"),
+        HookPlan(
+            hook: .sysctl, ways: [HookWay(.cgroup, "", "sysctl")],
+            tells: "a process writes one of MPTCP's settings",
+            withoutIt: "changes of settings are seen by looking once a second, without who made them"),
     ]
 
     /// The kernel's functions.

@@ -259,6 +259,9 @@ public struct Tracer: ~Copyable {
         return Int(reader.delivered - before)
     }
 
+    /// Who takes changes of settings, at their place among the observations.
+    public func setSettingTaker(_ take: @escaping (SettingChange) -> Void) { reader.takeSetting = take }
+
     /// Gives the bytes of every event to `tap` as well; they are valid during the call only.
     public func setTap(_ tap: ((UnsafeRawBufferPointer) -> Void)?) { reader.tap = tap }
 

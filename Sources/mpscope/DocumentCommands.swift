@@ -36,3 +36,15 @@ struct CountersCommand: ParsableCommand {
         try Print.standardOutput(KernelCounter.document)
     }
 }
+
+/// The settings as docs/sysctls.md holds them; for whoever changes them.
+struct SettingsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "settings",
+        abstract: "Print when the kernel reads each of MPTCP's settings, as a document.",
+        shouldDisplay: false)
+
+    func run() throws {
+        try Print.standardOutput(Setting.document)
+    }
+}

@@ -48,7 +48,8 @@ struct Mpscope: ParsableCommand {
             """,
         version: "mpscope \(version)",
         subcommands: [
-            Trace.self, Status.self, Doctor.self, Demo.self, SchemaCommand.self, TableCommand.self,
-            ReasonsCommand.self, CountersCommand.self, ProgramsCommand.self,
+            Trace.self, Watch.self, Status.self, Doctor.self, Demo.self, SchemaCommand.self,
+            TableCommand.self,
+            ReasonsCommand.self, CountersCommand.self, SettingsCommand.self, ProgramsCommand.self,
         ])
 }

@@ -18,6 +18,9 @@ final class Session {
     private static let piece = 4096
 
     private let options: LiveOptions
+    private let telling: Telling
+    /// The last record was none of those that are written.
+    private var isSilent = false
     private let log: Logger
     private let machine: Machine
     private let stack: MptcpStack
@@ -29,6 +32,7 @@ final class Session {
     private var lossesSeen: UInt32 = 0
     /// Events that made no sense, as far as that was written.
     private var malformedTold: UInt64 = 0
+    private let settings: SettingsWatch
     private var tracker: Tracker
     private var selection: Selection
     private var outputs: Outputs
@@ -43,9 +47,29 @@ final class Session {
     /// Called with every record that is written, after it was.
     var observer: ((Record) -> Void)?
 
-    /// - Parameter only: restricts everything to these namespaces; nil: `--netns`, or all.
-    init(_ options: LiveOptions, only: [NetworkNamespace]? = nil) throws {
+    /// Which records are written.
+    enum Telling {
+        case everything
+        /// Settings, listeners, findings and losses.
+        case settings
+
+        func includes(_ record: Record) -> Bool {
+            switch (self, record) {
+            case (.everything, _): true
+            case (.settings, .sysctl), (.settings, .listener), (.settings, .anomaly), (.settings, .lost): true
+            case (.settings, _): false
+            }
+        }
+    }
+
+    /// - Parameters:
+    ///   - only: restricts everything to these namespaces; nil: `--netns`, or all.
+    ///   - telling: which records are written.
+    init(
+        _ options: LiveOptions, only: [NetworkNamespace]? = nil, telling: Telling = .everything
+    ) throws {
         self.options = options
+        self.telling = telling
         var log = Logger(label: "mpscope", factory: { StreamLogHandler.standardError(label: $0) })
         log.logLevel =
             getenv("MPSCOPE_LOG").flatMap { Logger.Level(rawValue: String(cString: $0)) } ?? .warning
@@ -121,6 +145,8 @@ final class Session {
             }
         }
         books = tracer.books
+        // After attaching: whatever is written from here on is seen by the program as well.
+        settings = SettingsWatch(only: namespaces)
         var tracking = Tracker.Options()
         tracking.steps = options.steps
         tracking.allTcp = options.allTcp
@@ -171,6 +197,7 @@ final class Session {
     /// The first line, the snapshot, and what happened meanwhile.
     func begin() throws {
         verification?.began()
+        tracer.setSettingTaker { [unowned self] in take($0) }
         var born: [Observation] = []
         // Attached already: a namespace made after this is seen from its beginning.
         let found: [NetworkNamespace]
@@ -185,6 +212,7 @@ final class Session {
         _ = try consume(atMost: tracer.bufferCapacity) { born.append($0) }
         for problem in opening.problems { log.warning("\(problem)") }
         try outputs.begin(meta())
+        settings.tellBeginning(to: &tracker)
         tracker.begin(opening.snapshot, born: born)
         for observation in born { take(observation) }
         try deliver()
@@ -230,7 +258,11 @@ final class Session {
         // is told by the event after it, one at its end by the next look.
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
+        // Before the drain: of what is another value by now, the write is in the buffer.
+        let look = settings.look(at: now)
         try drain()
+        for change in settings.settle() { tracker.take(change) }
+        if let look { for change in settings.changes(since: look) { tracker.take(change) } }
         // What is younger than that may wait for its turn still.
         while !tracker.advance(to: now - min(now, tracer.wait), atMost: Self.piece) { try deliver() }
         try deliver()
@@ -279,6 +311,7 @@ final class Session {
             usleep(1000)
         }
         tracer.settle { [unowned self] in take($0) }
+        for change in settings.settle() { tracker.take(change) }
         try deliver()
         verification?.ended(tracker.openConnections())
         let now = KernelClock.monotonic()
@@ -307,6 +340,11 @@ final class Session {
     }
 
     // MARK: parts of it
+
+    /// A write to a setting, once it is known whether the kernel took it.
+    private func take(_ change: SettingChange) {
+        for known in settings.take(change) { tracker.take(known) }
+    }
 
     /// One observation to the mirror; a gap before it is told before it.
     private func take(_ observation: Observation) {
@@ -342,6 +380,17 @@ final class Session {
     }
 
     private func write(_ record: Record) throws(OutputError) {
+        guard telling.includes(record) else {
+            isSilent = true
+            return
+        }
+        var record = record
+        // Its evidence stands just before it, unless that is not told.
+        if isSilent, case .anomaly(var anomaly) = record {
+            anomaly.evidencePreceding = 0
+            record = .anomaly(anomaly)
+        }
+        isSilent = false
         switch record {
         case .lost: break
         // What was asked for is written: nothing follows but losses and the summary.

@@ -42,6 +42,7 @@ import Testing
     @Test func documentsAreTheTables() throws {
         for (name, table) in [
             ("state-machine.md", TransitionTable().document), ("reasons.md", Reason.document),
+            ("sysctls.md", Setting.document),
         ] {
             let path =
                 #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined() + "/docs/" + name

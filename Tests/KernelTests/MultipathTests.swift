@@ -63,4 +63,12 @@ import Testing
         #expect(try KernelSymbols.present(["tcp_connect"], module: "no_such_module").isEmpty)
         #expect(try MptcpStack.running() == .mainline)
     }
+
+    /// A setting that is not in the table is told without what it does.
+    @Test func everySettingOfThisKernelIsKnown() throws {
+        let settings = try MptcpSettings.read(in: NetworkNamespaces.own())
+        for name in settings.values.keys.sorted() { #expect(Setting.named(name) != nil, "\(name)") }
+        #expect(try MptcpSettings.read("net.mptcp.enabled", in: NetworkNamespaces.own()) != nil)
+        #expect(try MptcpSettings.read("net.mptcp.no_such", in: NetworkNamespaces.own()) == nil)
+    }
 }

@@ -264,7 +264,7 @@ import Testing
             case .anomaly(let it): told.append("\(it.conn) \(it.message)")
             case .step(let it):
                 told.append("\(it.conn)/\(it.subflow) \(it.from.rawValue) \(it.to.rawValue)")
-            case .address, .connection, .listener, .lost: break
+            case .address, .connection, .listener, .lost, .sysctl: break
             }
         }
         return told

@@ -40,6 +40,7 @@ package struct StackSequence: Sendable {
         case .anomaly(let it): return words("anomaly:", it.message)
         case .lost(let it): return words("lost", it.reason.rawValue)
         case .address: return "address"
+        case .sysctl: return "sysctl"
         case .connection: return "connection"
         }
     }

@@ -69,6 +69,12 @@ int sock_create(struct bpf_sock *sk)
 	return mps_on_socket(sk, MPS_SOCKET_CREATED, MPS_HOOK_SOCK_CREATE);
 }
 
+SEC("cgroup/sysctl")
+int sysctl(struct bpf_sysctl *ctx)
+{
+	return mps_on_sysctl(ctx);
+}
+
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *sk)
 {

@@ -52,7 +52,21 @@ struct netns_ipv4 {
 	__u8 sysctl_tcp_synack_retries; /* int before 5.12 */
 };
 
+struct ctl_table_set {
+	void *is_seen;
+};
+
+struct ctl_table_header {
+	struct ctl_table_set *set; /* of a network namespace's settings: its net->sysctls */
+};
+
+/* What the context of a cgroup/sysctl program is in the kernel. */
+struct bpf_sysctl_kern {
+	struct ctl_table_header *head;
+};
+
 struct net {
+	struct ctl_table_set sysctls;
 	struct ns_common ns;
 	struct netns_ipv4 ipv4;
 	struct netns_mib mib;

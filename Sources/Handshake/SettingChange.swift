@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How a change of a setting became known.
+public enum ChangeSource: String, Sendable, CaseIterable {
+    /// A program saw the write.
+    case bpf
+    /// The value was another one than before.
+    case poll
+}
+
+/// A write to one of MPTCP's settings, or its trace.
+public struct SettingChange: Sendable {
+    /// ns, CLOCK_MONOTONIC.
+    public var time: UInt64
+    /// Whose setting it is, which need not be the writer's; 0: not known.
+    public var netns: UInt32
+    /// The whole name: `net.mptcp.enabled`.
+    public var name: String
+    /// As in /proc without the newline; nil: not known.
+    public var old: String?
+    public var new: String
+    public var source: ChangeSource
+    /// Whether the kernel took it; nil: not known.
+    public var accepted: Bool?
+    /// Who wrote; nil: not known.
+    public var owner: Owner?
+
+    public init(
+        time: UInt64, netns: UInt32, name: String, old: String?, new: String, source: ChangeSource,
+        accepted: Bool? = nil, owner: Owner? = nil
+    ) {
+        self.time = time
+        self.netns = netns
+        self.name = name
+        self.old = old
+        self.new = new
+        self.source = source
+        self.accepted = accepted
+        self.owner = owner
+    }
+}
+
+/// A change of a setting, and what does not follow it.
+public struct SysctlRecord: Sendable {
+    public var change: SettingChange
+    /// nil: a setting that is not known.
+    public var sampledAt: SampledAt?
+    /// Ids of listeners and connections, and of connections of which there is only the socket.
+    public var listeners: [UInt64] = []
+    public var connections: [UInt64] = []
+    public var sockets: [UInt64] = []
+
+    public init(change: SettingChange, sampledAt: SampledAt?) {
+        self.change = change
+        self.sampledAt = sampledAt
+    }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Handshake
+import Kernel
+
+/// MPTCP's settings in every namespace: what they were when last looked at, and what is another value now.
+///
+/// A write is seen by a program before the kernel takes or refuses it; looking tells which. Looking now and
+/// then finds what no program saw.
+final class SettingsWatch {
+    fileprivate struct Key: Hashable {
+        var netns: UInt32
+        var name: String
+    }
+
+    /// Those to look at; nil: all that can be found.
+    private let only: [NetworkNamespace]?
+    private var namespaces: [UInt32: NetworkNamespace] = [:]
+    private var values: [Key: String] = [:]
+    /// Writes of which is not known yet whether they were taken.
+    private var open: [Key: SettingChange] = [:]
+    /// Written since `look`.
+    private var touched: Set<Key> = []
+    /// ns, CLOCK_MONOTONIC.
+    private var lastLook: UInt64 = 0
+
+    /// ns between two looks.
+    private static let pause: UInt64 = 1_000_000_000
+
+    init(only: [NetworkNamespace]?) {
+        self.only = only
+        _ = look(at: 0, evenSoon: true)
+    }
+
+    /// What they were when the watch began.
+    func tellBeginning(to tracker: inout Tracker) {
+        for (key, value) in values { tracker.know(key.name, is: value, in: key.netns) }
+    }
+
+    /// What is another value than it was, by looking; nil: it is too soon. To be compared, once every write
+    /// that the programs saw until now was taken, by `changes(since:)`.
+    func look(at now: UInt64, evenSoon: Bool = false) -> Look? {
+        guard evenSoon || now >= lastLook &+ Self.pause else { return nil }
+        lastLook = now
+        touched.removeAll(keepingCapacity: true)
+        let found = only ?? (try? NetworkNamespaces.all()) ?? []
+        namespaces = Dictionary(found.map { ($0.inode, $0) }, uniquingKeysWith: { first, _ in first })
+        var seen: [Key: String] = [:]
+        for (netns, namespace) in namespaces {
+            guard let settings = try? MptcpSettings.read(in: namespace) else { continue }
+            for (name, value) in settings.values { seen[Key(netns: netns, name: name)] = value }
+        }
+        if evenSoon { values = seen }
+        return Look(time: now, seen: seen)
+    }
+
+    struct Look {
+        fileprivate var time: UInt64
+        fileprivate var seen: [Key: String]
+    }
+
+    /// What no program saw.
+    func changes(since look: Look) -> [SettingChange] {
+        var changes: [SettingChange] = []
+        for (key, value) in look.seen where !touched.contains(key) {
+            if let before = values[key], before != value {
+                changes.append(
+                    SettingChange(
+                        time: look.time, netns: key.netns, name: key.name, old: before, new: value,
+                        source: .poll, accepted: true))
+            }
+        }
+        // Of namespaces that are gone nothing is kept; of new ones, what they begin with.
+        let known = Set(look.seen.keys)
+        values = values.filter { touched.contains($0.key) || known.contains($0.key) }
+        values.merge(look.seen) { before, now in now }
+        for key in touched { values[key] = current(key) ?? values[key] }
+        return changes.sorted { ($0.netns, $0.name) < ($1.netns, $1.name) }
+    }
+
+    /// A write that a program saw.
+    /// - Returns: the writes of which is known now whether the kernel took them, the oldest first.
+    func take(_ change: SettingChange) -> [SettingChange] {
+        let key = Key(netns: change.netns, name: change.name)
+        touched.insert(key)
+        var done: [SettingChange] = []
+        if var before = open.removeValue(forKey: key) {
+            // What this one finds, that one left.
+            before.accepted = change.old == before.new
+            done.append(before)
+        }
+        var change = change
+        if let now = current(key) {
+            if now == change.new {
+                change.accepted = true
+                done.append(change)
+                return done
+            }
+            // Refused, or written again already.
+            open[key] = change
+            return done
+        }
+        done.append(change)
+        return done
+    }
+
+    /// No later write is on its way: those that are not known to be taken were refused.
+    func settle() -> [SettingChange] {
+        defer { open.removeAll(keepingCapacity: true) }
+        return open.values.sorted { $0.time < $1.time }.map { change in
+            var change = change
+            change.accepted = current(Key(netns: change.netns, name: change.name)).map { $0 == change.new }
+            return change
+        }
+    }
+
+    /// What it is at this moment; nil: it can't be read.
+    private func current(_ key: Key) -> String? {
+        if namespaces[key.netns] == nil, only == nil {
+            for namespace in (try? NetworkNamespaces.all()) ?? [] { namespaces[namespace.inode] = namespace }
+        }
+        guard let namespace = namespaces[key.netns] else { return nil }
+        return (try? MptcpSettings.read(key.name, in: namespace)).flatMap { $0 }
+    }
+}

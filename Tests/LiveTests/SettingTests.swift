@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Judging
+import Testing
+
+@testable import Scenarios
+
+extension Live {
+    /// Writes to MPTCP's settings, and what does not follow them.
+    @Suite struct Settings {
+        private func set(_ setting: String, _ value: String, _ space: Namespace) throws {
+            _ = try Tool.check("ip", ["netns", "exec", space.name, "sysctl", "-qw", "\(setting)=\(value)"])
+        }
+
+        private func numbers(_ list: JSON?) -> [Int] {
+            guard case .list(let items)? = list else { return [] }
+            return items.compactMap { if case .number(let number) = $0 { number } else { nil } }
+        }
+
+        private func affected(_ line: Line, _ what: String) -> [Int] {
+            guard case .object(let parts)? = line.fields["affected"] else { return [] }
+            return numbers(parts[what])
+        }
+
+        /// A listener goes on taking MPTCP when it is switched off: one finding, which grows and ends.
+        @Test func aListenerOutlivesTheSwitch() throws {
+            let stage = try Stage(executable: try Program.path())
+            let space = stage.server.namespace
+            defer { try? set("net.mptcp.enabled", "1", space) }
+            var server = try Actors.server(stage.server, port: 27741)
+            _ = try server.expect(["ready"], interruptedBy: -1)
+            var client = try Actors.client(stage.client, to: stage.server.ipv4Text, port: 27741)
+            _ = try client.expect(["ready"], interruptedBy: -1)
+            let file = try traced { tracing in
+                let output = tracing.output
+                func wait(_ state: String) throws {
+                    _ = try Tracing.lines(of: output) { lines in
+                        lines.contains { $0.type == "anomaly" && $0.text("state") == state }
+                    }
+                }
+                try set("net.mptcp.enabled", "0", space)
+                try wait("open")
+                client.tell("go")
+                _ = try client.expect(["connected"], interruptedBy: -1)
+                try wait("repeated")
+                try set("net.mptcp.enabled", "1", space)
+                try wait("closed")
+                server.tell("close")
+                client.tell("close")
+                _ = try client.expect(["done"], interruptedBy: -1)
+                try client.finish()
+                try server.finish()
+            }
+            let changes = file.of("sysctl", in: space.inode)
+            #expect(changes.map { $0.text("old") } == ["1", "0"])
+            #expect(changes.map { $0.text("new") } == ["0", "1"])
+            let listener = try #require(file.listener(port: 27741)?.number("listener"))
+            for change in changes {
+                #expect(change.text("name") == "net.mptcp.enabled")
+                #expect(change.text("source") == "bpf")
+                #expect(change.flag("accepted") == true)
+                #expect(change.text("sampled_at") == "socket")
+                #expect(change.text("comm") == "sysctl")
+                #expect(change.number("uid") == 0)
+                #expect(change.number("pid") ?? 0 > 0)
+                #expect(affected(change, "listeners") == [listener])
+            }
+            let findings = file.of("anomaly")
+            #expect(
+                findings.map { $0.text("kind") } == Array(repeating: "listener_outlives_disable", count: 3))
+            #expect(findings.map { $0.text("state") } == ["open", "repeated", "closed"])
+            #expect(findings.map { $0.text("severity") } == ["warning", "error", "error"])
+            #expect(findings.map { $0.number("count") } == [1, 2, 2])
+            #expect(Set(findings.map { $0.number("id") }).count == 1)
+            #expect(Set(findings.map { $0.number("listener") }) == [listener])
+            #expect(Set(findings.map { $0.text("sysctl") }) == ["net.mptcp.enabled"])
+            #expect(
+                findings.allSatisfy { $0.text("message")?.contains("mp-server (pid \(server.pid))") == true })
+            let accepted = try #require(
+                file.of("handshake", in: space.inode).first { $0.text("side") == "server" })
+            #expect(findings[1].number("conn") == accepted.number("conn"))
+            #expect(numbers(findings[0].fields["evidence"]) == [changes[0].number("seq")].compactMap(\.self))
+            #expect(numbers(findings[1].fields["evidence"]) == [accepted.number("seq")].compactMap(\.self))
+        }
+
+        /// Refused, the same again, twice in a moment, and by a file that was opened in another namespace.
+        @Test func everyWriteIsTold() throws {
+            let stage = try Stage(executable: try Program.path())
+            let space = stage.server.namespace
+            let path = "/proc/sys/net/mptcp/checksum_enabled"
+            let script = """
+                echo 1 > \(path); echo 0 > \(path); echo 1 > \(path); echo 1 > \(path)
+                echo 9 > \(path) 2>/dev/null
+                exec 9> \(path); nsenter --net=/run/netns/\(stage.client.namespace.name) bash -c 'echo 0 >&9'
+                true
+                """
+            let file = try traced { _ in
+                _ = try Tool.check("ip", ["netns", "exec", space.name, "bash", "-c", script])
+            }
+            #expect(file.of("sysctl", in: stage.client.namespace.inode) == [])
+            let told = file.of("sysctl", in: space.inode).map {
+                [
+                    $0.text("old") ?? "?", $0.text("new") ?? "?", "\($0.flag("accepted") ?? false)",
+                    $0.text("source") ?? "?",
+                ]
+            }
+            #expect(
+                told == [
+                    ["0", "1", "true", "bpf"], ["1", "0", "true", "bpf"], ["0", "1", "true", "bpf"],
+                    ["1", "1", "true", "bpf"], ["1", "9", "false", "bpf"], ["1", "0", "true", "bpf"],
+                ])
+        }
+
+        /// `mpscope watch` tells settings, listeners and findings, and no connection.
+        @Test func watchTellsNoConnections() throws {
+            let stage = try Stage(executable: try Program.path())
+            let space = stage.server.namespace
+            defer { try? set("net.mptcp.enabled", "1", space) }
+            let ready = "\(TemporaryFolder.path)/ready-\(getpid())"
+            unlink(ready)
+            defer { unlink(ready) }
+            let script = """
+                "$0" watch --format json --netns \(space.name) --ready-file \(ready) &
+                while ! [ -e \(ready) ]; do sleep 0.02; done
+                ip netns exec \(space.name) sysctl -qw net.mptcp.enabled=0
+                ip netns exec \(space.name) sysctl -qw net.mptcp.enabled=1
+                kill -INT $!; wait $!
+                """
+            let output = try Tool.run("bash", ["-c", script, try Program.path()], seconds: 30)
+            #expect(output.status == 0, "\(output.standardError)")
+            let lines = try Line.all(Array(output.standardOutput.utf8))
+            #expect(lines.map(\.type) == ["meta", "sysctl", "sysctl", "summary"])
+        }
+    }
+}
+
+private enum TemporaryFolder {
+    static let path = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+}
