@@ -6,8 +6,10 @@ extension Tracker {
     public mutating func take(_ change: SettingChange) {
         let setting = Setting.named(change.name)
         var record = SysctlRecord(change: change, sampledAt: setting?.sampledAt)
-        // What was refused, or is the same value, leaves nobody behind.
-        if let setting, change.accepted != false, change.old != change.new {
+        // What was refused, or is the same value, leaves nobody behind; nor does MPTCP's being switched on, of
+        // those that have it.
+        let isSwitchedOn = Outliving.switches.contains(change.name) && change.new != "0"
+        if let setting, change.accepted != false, change.old != change.new, !isSwitchedOn {
             let left = setting.leavesBehind
             let everywhere = !setting.isPerNamespace
             func concerns(_ netns: UInt32) -> Bool { everywhere || netns == change.netns }

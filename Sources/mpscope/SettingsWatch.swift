@@ -24,8 +24,13 @@ final class SettingsWatch {
     /// ns, CLOCK_MONOTONIC.
     private var lastLook: UInt64 = 0
 
+    /// When namespaces were last searched for, which takes a look at every process.
+    private var lastSearch: UInt64 = 0
+
     /// ns between two looks.
     private static let pause: UInt64 = 1_000_000_000
+    /// ns between two searches. (A write in one that is not known yet makes it be searched for.)
+    private static let searchPause: UInt64 = 5_000_000_000
 
     init(only: [NetworkNamespace]?) {
         self.only = only
@@ -43,8 +48,11 @@ final class SettingsWatch {
         guard evenSoon || now >= lastLook &+ Self.pause else { return nil }
         lastLook = now
         touched.removeAll(keepingCapacity: true)
-        let found = only ?? (try? NetworkNamespaces.all()) ?? []
-        namespaces = Dictionary(found.map { ($0.inode, $0) }, uniquingKeysWith: { first, _ in first })
+        if evenSoon || now >= lastSearch &+ Self.searchPause {
+            lastSearch = now
+            let found = only ?? (try? NetworkNamespaces.all()) ?? []
+            namespaces = Dictionary(found.map { ($0.inode, $0) }, uniquingKeysWith: { first, _ in first })
+        }
         var seen: [Key: String] = [:]
         for (netns, namespace) in namespaces {
             guard let settings = try? MptcpSettings.read(in: namespace) else { continue }
@@ -83,16 +91,23 @@ final class SettingsWatch {
     func take(_ change: SettingChange) -> [SettingChange] {
         let key = Key(netns: change.netns, name: change.name)
         touched.insert(key)
+        // The kernel writes the one with the other.
+        for (one, other) in [("path_manager", "pm_type"), ("pm_type", "path_manager")]
+        where change.name == "net.mptcp.\(one)" {
+            touched.insert(Key(netns: change.netns, name: "net.mptcp.\(other)"))
+        }
         var done: [SettingChange] = []
         if var before = open.removeValue(forKey: key) {
             // What this one finds, that one left.
-            before.accepted = change.old == before.new
+            before.accepted = change.old.map { Self.same($0, before.new) }
+            if before.accepted == true, let left = change.old { before.new = left }
             done.append(before)
         }
         var change = change
         if let now = current(key) {
-            if now == change.new {
+            if Self.same(now, change.new) {
                 change.accepted = true
+                change.new = now
                 done.append(change)
                 return done
             }
@@ -109,9 +124,29 @@ final class SettingsWatch {
         defer { open.removeAll(keepingCapacity: true) }
         return open.values.sorted { $0.time < $1.time }.map { change in
             var change = change
-            change.accepted = current(Key(netns: change.netns, name: change.name)).map { $0 == change.new }
+            let now = current(Key(netns: change.netns, name: change.name))
+            change.accepted = now.map { Self.same($0, change.new) }
+            if change.accepted == true, let now { change.new = now }
             return change
         }
+    }
+
+    /// Whether the kernel would make the one of the other: numbers may be written as `00` or `0x0`.
+    static func same(_ one: String, _ other: String) -> Bool {
+        func trimmed(_ text: String) -> Substring {
+            var rest = text[...]
+            while rest.first?.isWhitespace == true { rest.removeFirst() }
+            while rest.last?.isWhitespace == true { rest.removeLast() }
+            return rest
+        }
+        let (a, b) = (trimmed(one), trimmed(other))
+        return a == b || number(a).map { $0 == number(b) } ?? false
+    }
+
+    /// As the kernel reads it: octal after a 0, hexadecimal after 0x.
+    private static func number(_ text: Substring) -> Int? {
+        if text.hasPrefix("0x") || text.hasPrefix("0X") { return Int(text.dropFirst(2), radix: 16) }
+        return text.hasPrefix("0") && text.count > 1 ? Int(text, radix: 8) : Int(text)
     }
 
     /// What it is at this moment; nil: it can't be read.

@@ -64,8 +64,9 @@ extension Live {
                 #expect(change.text("comm") == "sysctl")
                 #expect(change.number("uid") == 0)
                 #expect(change.number("pid") ?? 0 > 0)
-                #expect(affected(change, "listeners") == [listener])
             }
+            // To those that have MPTCP, its being switched on is no news.
+            #expect(changes.map { affected($0, "listeners") } == [[listener], []])
             let findings = file.of("anomaly")
             #expect(
                 findings.map { $0.text("kind") } == Array(repeating: "listener_outlives_disable", count: 3))
@@ -91,7 +92,7 @@ extension Live {
             let path = "/proc/sys/net/mptcp/checksum_enabled"
             let script = """
                 echo 1 > \(path); echo 0 > \(path); echo 1 > \(path); echo 1 > \(path)
-                echo 9 > \(path) 2>/dev/null
+                echo 9 > \(path) 2>/dev/null; echo 00 > \(path); echo 0x1 > \(path)
                 exec 9> \(path); nsenter --net=/run/netns/\(stage.client.namespace.name) bash -c 'echo 0 >&9'
                 true
                 """
@@ -109,7 +110,21 @@ extension Live {
                 told == [
                     ["0", "1", "true", "bpf"], ["1", "0", "true", "bpf"], ["0", "1", "true", "bpf"],
                     ["1", "1", "true", "bpf"], ["1", "9", "false", "bpf"], ["1", "0", "true", "bpf"],
+                    ["0", "1", "true", "bpf"], ["1", "0", "true", "bpf"],
                 ])
+        }
+
+        /// The kernel writes `pm_type` with `path_manager`: that is one write.
+        @Test func onesWriteThatChangesTwo() throws {
+            let stage = try Stage(executable: try Program.path())
+            let space = stage.server.namespace
+            try #require(access("/proc/sys/net/mptcp/path_manager", F_OK) == 0)
+            let file = try traced { _ in
+                try set("net.mptcp.path_manager", "userspace", space)
+                // Longer than from one look to the next.
+                poll(nil, 0, 1_500)
+            }
+            #expect(file.of("sysctl", in: space.inode).map { $0.text("name") } == ["net.mptcp.path_manager"])
         }
 
         /// `mpscope watch` tells settings, listeners and findings, and no connection.
