@@ -66,8 +66,8 @@ public struct Setting: Sendable {
                 + "are closed; new sockets get ENOPROTOOPT. After it went to 1, what is plain TCP stays so."),
         Setting(
             "checksum_enabled", "6.1", .handshake, leaves: [.connections, .sockets],
-            "A server reads it for each SYN, and again at the third ACK. A client reads it in socket() for the connection and in connect() for "
-                + "the SYN: of a socket made before a change the two may disagree."),
+            "A server reads it for each SYN, and again at the third ACK. A client reads it in socket() for the "
+                + "connection and in connect() for the SYN: of a socket made before a change the two may disagree."),
         Setting(
             "allow_join_initial_addr_port", "6.1", .handshake, leaves: [.connections],
             "Read when a connection begins."),
