@@ -67,7 +67,8 @@ public struct Setting: Sendable {
         Setting(
             "checksum_enabled", "6.1", .handshake, leaves: [.connections, .sockets],
             "A server reads it for each SYN, and again at the third ACK. A client reads it in socket() for the "
-                + "connection and in connect() for the SYN: of a socket made before a change the two may disagree."),
+                + "connection and in connect() for the SYN: of a socket made before a change the two may disagree."
+        ),
         Setting(
             "allow_join_initial_addr_port", "6.1", .handshake, leaves: [.connections],
             "Read when a connection begins."),
@@ -87,7 +88,8 @@ public struct Setting: Sendable {
         Setting(
             "stale_loss_cnt", "6.1", .use, "Read at each timeout."),
         Setting(
-            "close_timeout", "6.12", .use, "Read when the last subflow of a connection that its process has not closed is gone."),
+            "close_timeout", "6.12", .use,
+            "Read when the last subflow of a connection that its process has not closed is gone."),
         Setting(
             "blackhole_timeout", "6.12", .use,
             "Read at connect() and when a SYN goes unanswered. Any write, of the same value too, ends the "
