@@ -27,7 +27,7 @@ typedef uint64_t mps_u64;
 #endif
 
 /* Raised whenever a field changes its place or meaning. */
-#define MPS_EVENT_VERSION 2
+#define MPS_EVENT_VERSION 3
 
 /* What was observed. Order is part of the ABI. */
 enum mps_kind {
@@ -54,7 +54,7 @@ enum mps_kind {
 	MPS_FALLBACK = 20,            /* data without a mapping: MPTCP is over for this connection */
 	MPS_ADDRESS = 21,             /* packet: ADD_ADDR or RM_ADDR, one for each address or id */
 	/* what only functions tell */
-	MPS_SOCKET_REFUSED = 22,      /* mptcp_init_sock said no: error */
+	MPS_SOCKET_REFUSED = 22,      /* mptcp_init_sock, or socket(), said no: error */
 	MPS_REQUEST = 23,             /* subflow_check_req took a SYN: token */
 	MPS_SYNACK_TAKEN = 24,        /* mptcp_finish_connect: the SYN-ACK's MP_CAPABLE is right */
 	MPS_CHILD_DROPPED = 25,       /* mptcp_subflow_drop_ctx: a listener's child becomes plain TCP */
@@ -115,6 +115,7 @@ enum mps_hook {
 	MPS_HOOK_ACK_IN_INFINITE = 39, /* mptcp_handle_ack_in_infinite */
 	MPS_HOOK_FORCE_CLOSE = 40,   /* mptcp_sub_force_close */
 	MPS_HOOK_SYSCTL = 41,        /* cgroup/sysctl */
+	MPS_HOOK_SOCKET_EXIT = 42,   /* tracepoint syscalls:sys_exit_socket */
 	MPS_HOOK_COUNT
 };
 
@@ -126,7 +127,7 @@ enum mps_hook {
 #define MPS_F_MP_CAPABLE     0x0010 /* ctx->mp_capable: the peer agreed */
 #define MPS_F_MP_JOIN        0x0020 /* ctx->mp_join */
 #define MPS_F_BACKUP         0x0040 /* ctx->backup or request_bkup */
-#define MPS_F_CHECKSUM       0x0080 /* msk->csum_enabled */
+#define MPS_F_CHECKSUM       0x0080 /* msk->csum_enabled; MPS_CONNECT: as it was made */
 #define MPS_F_MPC_DROP       0x0100 /* ctx->mpc_drop: SYNs with MP_CAPABLE went unanswered */
 #define MPS_F_PACKET         0x0200 /* option and version come from a packet's bytes */
 #define MPS_F_REMOTE_TOKEN   0x0400 /* remote_token is set, remote_key is not */
@@ -227,6 +228,7 @@ struct mps_owner {
 	mps_u32 inode;       /* of the application's socket in sockfs, 0 unknown */
 	mps_u64 cgroup;      /* cgroup v2 id */
 	mps_u8 comm[16];     /* not always terminated */
+	mps_u64 created;     /* ns, CLOCK_MONOTONIC, when that socket was made; 0: not known */
 };
 
 struct mps_owned_event {
@@ -315,12 +317,13 @@ MPS_AT(mps_event, option, 110);
 MPS_AT(mps_event, retransmits, 113);
 MPS_AT(mps_event, remote_id, 115);
 MPS_AT(mps_event, losses, 116);
-_Static_assert(sizeof(struct mps_owner) == 40, "mps_owner");
+_Static_assert(sizeof(struct mps_owner) == 48, "mps_owner");
 MPS_AT(mps_owner, inode, 12);
 MPS_AT(mps_owner, cgroup, 16);
 MPS_AT(mps_owner, comm, 24);
-_Static_assert(sizeof(struct mps_owned_event) == 160, "mps_owned_event");
-_Static_assert(sizeof(struct mps_setting_event) == 280, "mps_setting_event");
+MPS_AT(mps_owner, created, 40);
+_Static_assert(sizeof(struct mps_owned_event) == 168, "mps_owned_event");
+_Static_assert(sizeof(struct mps_setting_event) == 288, "mps_setting_event");
 _Static_assert(sizeof(struct mps_counter) == 32, "mps_counter");
 _Static_assert(sizeof(struct mps_config) == 56, "mps_config");
 MPS_AT(mps_config, address, 24);

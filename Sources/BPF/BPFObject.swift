@@ -120,6 +120,21 @@ public struct BPFProgram {
         return BPFLink(link)
     }
 
+    /// - Parameters: as below tracefs' `events`: `syscalls`, `sys_exit_socket`.
+    public func attach(tracepoint name: String, of category: String) throws(BPFError) -> BPFLink {
+        mps_libbpf_forget()
+        let event = mps_open_tracepoint(category, name)
+        if event < 0 { throw BPFError(.attach, "tracepoint/\(category)/\(name)", code: event) }
+        errno = 0
+        // The link closes the event with itself.
+        guard let link = bpf_program__attach_perf_event(program, event) else {
+            let error = BPFError(.attach, "tracepoint/\(category)/\(name)", code: errno)
+            close(event)
+            throw error
+        }
+        return BPFLink(link)
+    }
+
     /// Attaches a fentry or fexit program to the function that its section names.
     public func attachToFunction() throws(BPFError) -> BPFLink {
         mps_libbpf_forget()

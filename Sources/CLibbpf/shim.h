@@ -7,6 +7,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -282,6 +283,58 @@ static inline int mps_bpf_stats(int program, struct mps_bpf_run_stats *stats)
 	stats->runs = info.run_cnt;
 	stats->instructions = info.verified_insns;
 	return 0;
+}
+
+/*
+ * The number of a tracepoint, from tracefs: where it is mounted, or else from a mount of our own that
+ * appears nowhere. Negative errno if not.
+ */
+static inline long mps_tracepoint_id(const char *category, const char *name)
+{
+	static const char *const places[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
+	char path[256], text[32] = {};
+	int place = -1, fd = -1, context;
+	ssize_t size;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places) && fd < 0; i++) {
+		snprintf(path, sizeof(path), "%s/events/%s/%s/id", places[i], category, name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+#if defined(SYS_fsopen) && defined(SYS_fsconfig) && defined(SYS_fsmount)
+	if (fd < 0 && errno == ENOENT) {
+		/* FSOPEN_CLOEXEC, FSCONFIG_CMD_CREATE, FSMOUNT_CLOEXEC; Linux 5.2 */
+		context = (int)syscall(SYS_fsopen, "tracefs", 1);
+		if (context >= 0) {
+			if (!syscall(SYS_fsconfig, context, 6, NULL, NULL, 0))
+				place = (int)syscall(SYS_fsmount, context, 1, 0);
+			close(context);
+		}
+		if (place >= 0) {
+			snprintf(path, sizeof(path), "events/%s/%s/id", category, name);
+			fd = openat(place, path, O_RDONLY | O_CLOEXEC);
+			close(place);
+		}
+	}
+#endif
+	if (fd < 0)
+		return -errno;
+	size = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return size > 0 ? strtol(text, NULL, 10) : -EIO;
+}
+
+/* A perf event of that tracepoint, on whatever CPU it comes. Negative errno if not. */
+static inline int mps_open_tracepoint(const char *category, const char *name)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_TRACEPOINT, .size = sizeof(attr) };
+	long id = mps_tracepoint_id(category, name);
+	int fd;
+
+	if (id < 0)
+		return (int)id;
+	attr.config = (unsigned long long)id;
+	fd = (int)syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 #endif

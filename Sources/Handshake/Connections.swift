@@ -25,6 +25,14 @@ struct Connection {
     var hadMptcp = false
     /// It lost MPTCP after the handshake.
     var fellBack = false
+    /// A socket was made, and has not begun to connect.
+    var isWaiting = false
+    /// ns, CLOCK_MONOTONIC, when its socket was made; 0: not known.
+    var created: UInt64 = 0
+    /// What it connected with though the settings say otherwise.
+    var oldValues: Tracker.OldValues = []
+    /// A finding ends with it.
+    var isMember = false
     var state = SubflowState.none
     var side: Side?
     /// The kernel's pointers to its first subflow and its MPTCP socket; 0: none known.
@@ -62,16 +70,20 @@ struct Connection {
     var previous: Int32 = -1
     var next: Int32 = -1
 
-    /// Connections wait in three lists, so that the oldest of each kind is at hand.
+    /// Connections wait in lists, so that the oldest of each kind is at hand.
     enum Kind: Int, CaseIterable {
         /// Half-open at a server: a SYN flood fills this one.
         case halfOpen
+        /// Sockets that were made and may connect at any time.
+        case waiting
         /// Any other handshake that is not decided.
         case connecting
         case decided
     }
 
-    var kind: Kind { decided ? .decided : side == .server ? .halfOpen : .connecting }
+    var kind: Kind {
+        decided ? .decided : side == .server ? .halfOpen : isWaiting ? .waiting : .connecting
+    }
 }
 
 /// A bounded store of connections, each found by its subflow's or msk's pointer, its cookie or
@@ -85,6 +97,8 @@ struct Connections {
     private var byCookie = PointerTable()
     private var byToken = PointerTable()
     private var lastSerial: UInt64 = 0
+    /// Such as a finding was about, and are gone.
+    private var goneMembers: [UInt64] = []
     private var lists = [List](repeating: List(), count: Connection.Kind.allCases.count)
     let capacity: Int
     private let seed: UInt64
@@ -230,11 +244,19 @@ struct Connections {
         clearHalfOpen(index)
     }
 
-    /// It begins anew: to the young end of its list.
+    /// A socket that waited connects: it begins now.
     mutating func renew(_ index: Int32, at time: UInt64) {
         unlink(index)
+        slots[Int(index)].isWaiting = false
         slots[Int(index)].born = time
         append(index)
+    }
+
+    var hasGoneMembers: Bool { !goneMembers.isEmpty }
+
+    mutating func takeGoneMembers() -> [UInt64] {
+        defer { goneMembers.removeAll(keepingCapacity: true) }
+        return goneMembers
     }
 
     mutating func remove(_ index: Int32) {
@@ -245,7 +267,9 @@ struct Connections {
         if !connection.isJoin { forgetToken(connection, index) }
         clearHalfOpen(index)
         unlink(index)
+        if connection.isMember { goneMembers.append(connection.id) }
         slots[Int(index)].serial = 0
+        slots[Int(index)].isWaiting = false
         free.append(index)
         count -= 1
     }

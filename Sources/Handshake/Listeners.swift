@@ -14,6 +14,13 @@ struct Listener {
     var cookie: UInt64
     var enabledAtCreation: Bool?
     var origin: ListenerOrigin
+    /// ns, CLOCK_MONOTONIC, when its socket was made, and when it began to listen; 0: not known.
+    var created: UInt64 = 0
+    var opened: UInt64 = 0
+    /// A process that was refused MPTCP opened it: the `conn` of that; 0: none did.
+    var refusal: UInt64 = 0
+    /// Where every socket is MPTCP while the switch is on (out-of-tree stack): it is plain for that reason.
+    var isPlainBySwitch = false
 }
 
 /// The listeners known, found by the kernel's pointer (those seen to open) or by their socket

@@ -13,6 +13,8 @@ public enum Hook: UInt8, Sendable, CaseIterable {
     case updateMetasocket, tcpSetState, ackInInfinite, forceClose
     /// Tells of settings, not of sockets.
     case sysctl
+    /// The end of a system call.
+    case socketExit
     /// Not a program: the socket tables, read by sock_diag.
     case snapshot
     /// Not a program: time that passed, the end of the trace.
@@ -64,6 +66,7 @@ public enum Hook: UInt8, Sendable, CaseIterable {
         case .ackInInfinite: "mptcp_handle_ack_in_infinite"
         case .forceClose: "mptcp_sub_force_close"
         case .sysctl: "cgroup/sysctl"
+        case .socketExit: "sys_exit_socket"
         case .snapshot: "sock_diag"
         case .clock: "clock"
         case .tracker: "tracker"
@@ -83,7 +86,7 @@ extension Hook {
             .checkReqMaster, .checkReqChild, .updateMetasocket, .tcpSetState, .ackInInfinite, .forceClose:
             true
         case .inetSockSetState, .skbEgress, .skbIngress, .tcpReceiveReset, .tcpSendReset, .dataAvailable,
-            .sockCreate, .sockRelease, .sysctl, .snapshot, .clock, .tracker:
+            .sockCreate, .sockRelease, .sysctl, .socketExit, .snapshot, .clock, .tracker:
             false
         }
     }
@@ -258,6 +261,10 @@ public struct Observation: Sendable {
     public var remoteID: UInt8?
     public var backup: Bool?
     public var owner: Owner?
+    /// ns, CLOCK_MONOTONIC, when the application's socket was made; 0: not known.
+    public var created: UInt64 = 0
+    /// connect(): whether the msk was made to use checksums; nil: not known.
+    public var socketChecksum: Bool?
     /// How many events the kernel had lost when this one was made; a rise means a gap before it.
     public var losses: UInt32 = 0
 

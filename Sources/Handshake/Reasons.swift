@@ -80,7 +80,8 @@ public enum Reason: String, Sendable, CaseIterable {
                 + "out-of-tree stack never asks on loopback."
         case .blackhole:
             "The kernel does not ask for MPTCP for a while, because SYNs with MP_CAPABLE were dropped before: "
-                + "find the middlebox that drops TCP option 30; writing net.mptcp.blackhole_timeout ends the state."
+                + "find the middlebox that drops TCP option 30; any write to net.mptcp.blackhole_timeout, even of the "
+                + "same value, ends the state."
         case .mpFallbackTokenInit:
             "The kernel found no free token for the connection: its table is full of connections or of "
                 + "half-open handshakes; look for a SYN flood and for connections that are never closed."

@@ -227,6 +227,8 @@ public struct AddressRecord: Sendable {
     /// nil: none was given (RM_ADDR names ids only); port 0: none.
     public var address: Endpoint?
     public var id: UInt8?
+    /// Under which evidence names it (`Evidence.change`); not written. 0: it does not.
+    public var number: UInt64 = 0
 
     public init(
         time: UInt64, conn: UInt64, netns: UInt32, change: AddressChange, address: Endpoint? = nil,
@@ -335,6 +337,20 @@ public enum AnomalyKind: String, Sendable, CaseIterable {
 public enum AnomalyState: String, Sendable, CaseIterable { case open, repeated, closed }
 public enum Severity: String, Sendable, CaseIterable { case info, warning, error }
 
+/// A record that shows what a finding says.
+public enum Evidence: Hashable, Sendable {
+    /// The record of a listener that opened, by its id; 0: none.
+    case listener(UInt64)
+    /// Of a change of a setting, by its number.
+    case change(UInt64)
+    /// What was told of a connection last.
+    case connection(UInt64)
+    /// The step `socket_refused`, by its `conn`; 0: none.
+    case refusal(UInt64)
+    /// A connection's step, if it was told last of all.
+    case step(UInt64)
+}
+
 public struct AnomalyRecord: Sendable {
     public var time: UInt64
     public var id: UInt64
@@ -347,17 +363,15 @@ public struct AnomalyRecord: Sendable {
     public var netns: UInt32
     public var listener: UInt64
     public var conn: UInt64
-    /// How many of the records written just before this one are its evidence.
-    public var evidencePreceding: Int
-    /// And how many stand between them and this one.
-    public var evidenceSkipped = 0
+    /// Of these, such as are written have a number in the file.
+    public var evidence: [Evidence]
     /// The whole name of the setting that it is about; nil: of none.
     public var sysctl: String?
 
     public init(
         time: UInt64, id: UInt64, kind: AnomalyKind, state: AnomalyState, count: UInt64,
         severity: Severity, message: String, advice: String, netns: UInt32, listener: UInt64,
-        conn: UInt64, evidencePreceding: Int
+        conn: UInt64, evidence: [Evidence]
     ) {
         self.time = time
         self.id = id
@@ -370,7 +384,7 @@ public struct AnomalyRecord: Sendable {
         self.netns = netns
         self.listener = listener
         self.conn = conn
-        self.evidencePreceding = evidencePreceding
+        self.evidence = evidence
     }
 }
 

@@ -22,7 +22,6 @@ public struct Selection {
     public var prefixLength = 128
 
     private var known: [UInt64: Fate] = [:]
-    private var lastPassed = true
     /// Connections that wait with their steps, oldest first from `firstWaiting`; some are decided by now.
     private var waiting: [UInt64] = []
     private var firstWaiting = 0
@@ -62,12 +61,6 @@ public struct Selection {
 
     /// Appends `record`, and whatever waited for it, to `out` if it is wanted.
     public mutating func pass(_ record: Record, to out: inout ContiguousArray<Record>) {
-        let before = out.count
-        take(record, &out)
-        lastPassed = out.count > before
-    }
-
-    private mutating func take(_ record: Record, _ out: inout ContiguousArray<Record>) {
         switch record {
         case .listener(let listener):
             if namespaces?.contains(listener.netns) ?? true { out.append(record) }
@@ -75,10 +68,8 @@ public struct Selection {
             if namespaces?.contains(sysctl.change.netns) ?? true { out.append(record) }
         case .lost:
             out.append(record)
-        case .anomaly(var anomaly):
-            // Its evidence stands just before it, unless that was not wanted.
-            if !lastPassed { anomaly.evidencePreceding = 0 }
-            out.append(.anomaly(anomaly))
+        case .anomaly:
+            out.append(record)
         case .step(let step):
             if let namespaces, !namespaces.contains(step.observation.netns) { return }
             if step.conn == 0 {

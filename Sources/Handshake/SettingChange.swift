@@ -12,6 +12,8 @@ public enum ChangeSource: String, Sendable, CaseIterable {
 public struct SettingChange: Sendable {
     /// ns, CLOCK_MONOTONIC.
     public var time: UInt64
+    /// The same: it happened after that, and not after `time`.
+    public var earliest: UInt64
     /// Whose setting it is, which need not be the writer's; 0: not known.
     public var netns: UInt32
     /// The whole name: `net.mptcp.enabled`.
@@ -27,9 +29,10 @@ public struct SettingChange: Sendable {
 
     public init(
         time: UInt64, netns: UInt32, name: String, old: String?, new: String, source: ChangeSource,
-        accepted: Bool? = nil, owner: Owner? = nil
+        accepted: Bool? = nil, owner: Owner? = nil, earliest: UInt64? = nil
     ) {
         self.time = time
+        self.earliest = earliest ?? time
         self.netns = netns
         self.name = name
         self.old = old
@@ -50,8 +53,12 @@ public struct SysctlRecord: Sendable {
     public var connections: [UInt64] = []
     public var sockets: [UInt64] = []
 
-    public init(change: SettingChange, sampledAt: SampledAt?) {
+    /// Under which evidence names it (`Evidence.change`); not written.
+    public var number: UInt64
+
+    public init(change: SettingChange, sampledAt: SampledAt?, number: UInt64 = 0) {
         self.change = change
         self.sampledAt = sampledAt
+        self.number = number
     }
 }

@@ -6,7 +6,7 @@ extension Step {
     public var mainlineHooks: [Hook] {
         switch self {
         case .socketCreated: [.sockCreate, .initSock]
-        case .socketRefused: [.initSock]
+        case .socketRefused: [.initSock, .socketExit]
         case .listening: [.inetSockSetState]
         case .synSent: [.inetSockSetState, .tcpConnect, .skbEgress, .detectBlackhole]
         case .synReceived: [.skbIngress, .checkReq]

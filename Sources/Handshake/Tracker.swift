@@ -48,7 +48,11 @@ public struct Tracker {
     var lossesSeen: UInt32 = 0
     var evictedReported: UInt64 = 0
     var divergences: [UInt32: Divergence] = [:]
-    var outliving = Outliving()
+    var history = SettingHistory()
+    /// Of changes of settings.
+    var lastChangeNumber: UInt64 = 0
+    var refusals = Refusals()
+    var findings = Findings()
 
     struct Divergence {
         var id: UInt64
@@ -96,7 +100,7 @@ public struct Tracker {
                 enabledAtCreation: nil, origin: .snapshot)
             listeners.add(listener)
             write(listener, .open, snapshot.time)
-            outlives(listener, at: snapshot.time)
+            checkOutliving(listener, at: snapshot.time)
         }
         for found in snapshot.connections
         where !tokens.contains(UInt64(found.netns) << 32 | UInt64(found.token)) && !connections.isFull
@@ -177,6 +181,7 @@ public struct Tracker {
         default:
             if let index = find(observation) { apply(observation, to: index) }
         }
+        if connections.hasGoneMembers { partFromMembers(at: observation.time) }
     }
 
     /// Time passes: handshakes that the kernel lets go without a word are decided.
@@ -191,6 +196,8 @@ public struct Tracker {
         guard letGo(&left) else { return false }
         expireHalfOpen(time, [], &left)
         expire(.connecting, before: before(options.clientPatience), time, [], &left)
+        if connections.hasGoneMembers { partFromMembers(at: time) }
+        tellFindings(at: time)
         reportEvictions(time)
         return left > 0
     }
@@ -202,6 +209,7 @@ public struct Tracker {
         guard letGo(&left) else { return false }
         expireHalfOpen(time, .traceEnd, &left)
         expire(.connecting, before: .max, time, .traceEnd, &left)
+        tellFindings(at: time, evenSoon: true)
         reportEvictions(time)
         return left > 0
     }

@@ -130,12 +130,16 @@ extension Tracker {
             if connections[known].state == .created {
                 connections.setSubflow(known, observation.socket)
                 connections.renew(known, at: observation.time)
+                connections[known].oldValues = oldValues(observation)
                 return known
             }
             forget(known)
         }
         let index = add(observation)
-        if let index { connections.setSubflow(index, observation.socket) }
+        if let index {
+            connections.setSubflow(index, observation.socket)
+            connections[index].oldValues = oldValues(observation)
+        }
         return index
     }
 
@@ -244,6 +248,9 @@ extension Tracker {
         connection.remote = observation.remote
         connection.lossesBefore = losses
         connection.born = observation.time
+        connection.created = observation.step == .socketCreated ? observation.time : observation.created
+        // The out-of-tree stack does not tell the end of those that never connect: they go by time.
+        connection.isWaiting = observation.step == .socketCreated && observation.hook != .enableSock
         return connections.add(connection)
     }
 

@@ -7,6 +7,7 @@ extension Tracker {
             // Its end was not seen (events were lost): the kernel gave its place to another.
             write(stale, .closed, observation.time)
             listeners.remove(stale.id)
+            closeFindings(of: stale.id, at: observation.time)
         }
         if listeners.isFull {
             evicted += 1
@@ -18,12 +19,22 @@ extension Tracker {
         }
         lastListener += 1
         let mptcp = observation.facts.contains(.mptcpSocket)
-        let listener = Listener(
+        var listener = Listener(
             id: lastListener, transport: mptcp ? .mptcp : .tcp, local: observation.local,
             netns: observation.netns, owner: observation.owner, inode: observation.inode,
             pointer: observation.socket, cookie: observation.cookie,
             // An MPTCP socket can only be made while the switch is on (mptcp_init_sock).
             enabledAtCreation: mptcp ? true : nil, origin: .seen)
+        listener.created = observation.created
+        listener.opened = observation.time
+        if !mptcp, let name = history.switchName(in: observation.netns) {
+            listener.isPlainBySwitch = observation.hook == .listenStart
+            // There, nobody tells when a plain one was made; it was not while the switch was on.
+            let made = listener.isPlainBySwitch ? observation.time : observation.created
+            let value = history.value(name, in: observation.netns, at: made)
+            listener.enabledAtCreation = value.map { $0 != "0" }
+            listener.refusal = refusals.of(observation.owner, in: observation.netns)
+        }
         listeners.add(listener)
         if options.steps {
             records.append(
@@ -33,7 +44,8 @@ extension Tracker {
                         side: .server, owner: observation.owner, from: .none, to: .none)))
         }
         write(listener, .open, observation.time)
-        outlives(listener, at: observation.time)
+        checkOutliving(listener, at: observation.time)
+        checkPredating(listener, at: observation.time)
     }
 
     mutating func listenerClosed(_ observation: Observation) {
@@ -41,7 +53,14 @@ extension Tracker {
         closing[listener.id] = observation.time
         listeners.remove(listener.id)
         write(listener, .closed, observation.time)
-        outlivesNoMore(listener.id, at: observation.time)
+        closeFindings(of: listener.id, at: observation.time)
+    }
+
+    private mutating func closeFindings(of listener: UInt64, at time: UInt64) {
+        if findings.open.isEmpty { return }
+        closeFindings(at: time, because: "The listener is closed.") { cause, _ in
+            cause.subject == .listener(listener)
+        }
     }
 
     /// The half-open handshakes of listeners that closed go with them, without a word from the kernel.

@@ -88,6 +88,11 @@ extension Tracker {
             connections.setMsk(index, observation.msk)
         }
         switch observation.step {
+        case .socketCreated: refusals.remove(observation)
+        case .socketRefused: refusals.add(observation, conn: connections[index].id)
+        default: break
+        }
+        switch observation.step {
         case .synSent, .joinSynSent:
             if connections[index].synTime == 0 { connections[index].synTime = observation.time }
             if !observation.hook.showsSynOut { connections[index].remote = observation.remote }

@@ -2,38 +2,95 @@
 
 // Settings change: what is open and goes by the old value.
 extension Tracker {
+    /// What a setting is, of which no change was seen yet.
+    /// - Parameter since: ns, CLOCK_MONOTONIC; from when on it is known to be that. 0: always.
+    public mutating func know(_ name: String, is value: String, in netns: UInt32, since: UInt64 = 0) {
+        history.know(name, is: value, in: netns, since: since)
+    }
+
+    /// A namespace is gone: its number may be another's.
+    public mutating func forget(netns: UInt32) { history.forget(netns) }
+
     /// Takes a change of a setting, in its place among the observations.
     public mutating func take(_ change: SettingChange) {
+        lastChangeNumber += 1
+        let isNew = change.accepted != false && change.old != change.new
+        if isNew {
+            history.add(
+                SettingHistory.Change(
+                    earliest: min(change.earliest, change.time), time: change.time, old: change.old,
+                    new: change.new, number: lastChangeNumber), of: change.name, in: change.netns)
+        }
         let setting = Setting.named(change.name)
-        var record = SysctlRecord(change: change, sampledAt: setting?.sampledAt)
-        // What was refused, or is the same value, leaves nobody behind; nor does MPTCP's being switched on, of
-        // those that have it.
-        let isSwitchedOn = Outliving.switches.contains(change.name) && change.new != "0"
-        if let setting, change.accepted != false, change.old != change.new, !isSwitchedOn {
-            let left = setting.leavesBehind
-            let everywhere = !setting.isPerNamespace
-            func concerns(_ netns: UInt32) -> Bool { everywhere || netns == change.netns }
-            if left.contains(.listeners) {
-                record.listeners = listeners.ids { $0.transport != .tcp && concerns($0.netns) }
+        var record = SysctlRecord(
+            change: change, sampledAt: setting?.sampledAt, number: lastChangeNumber)
+        // What was refused, or is the same value, leaves nobody behind.
+        if isNew, let setting { findAffected(by: setting, change, &record) }
+        records.append(.sysctl(record))
+        guard isNew, let setting else { return }
+        // Those that the setting has come back to.
+        let everywhere = !setting.isPerNamespace
+        closeFindings(
+            at: change.time, because: "\(change.name) is \(change.new) now.",
+            evidence: [.change(record.number)]
+        ) { cause, finding in
+            cause.setting == change.name && (everywhere || cause.netns == change.netns)
+                && (finding.madeUnder.map { $0 == change.new } ?? Self.isOver(cause.kind, by: change.new))
+        }
+        if SettingHistory.switches.contains(change.name) {
+            for id in listeners.ids(where: { isOf($0.netns, change) }) {
+                guard let listener = listeners[id] else { continue }
+                checkOutliving(listener, at: change.time)
+                checkPredating(listener, at: change.time)
             }
-            if !left.isDisjoint(with: [.connections, .sockets]) {
-                for connection in connections.slots
-                where connection.serial != 0 && !connection.isJoin && concerns(connection.netns) {
-                    switch connection.state {
-                    case .created where left.contains(.sockets): record.sockets.append(connection.id)
-                    case .mptcpEstablished, .subflowClosed:
-                        if left.contains(.connections), connection.decided, connection.hadMptcp,
-                            !connection.fellBack
-                        {
-                            record.connections.append(connection.id)
-                        }
-                    default: break
-                    }
+        } else if setting.sampledAt == .socket {
+            if setting.leavesBehind.contains(.listeners) { checkListeners(change) }
+            if setting.leavesBehind.contains(.sockets) { checkSockets(change) }
+        }
+    }
+
+    /// Whether the switch's new value ends such a finding.
+    private static func isOver(_ kind: AnomalyKind, by value: String) -> Bool {
+        switch kind {
+        case .listenerOutlivesDisable, .socketOutlivesToggle: value != "0"
+        case .listenerPredatesEnable: value == "0"
+        case .settingNeedsRestart, .optionStripped, .mirrorDivergence: false
+        }
+    }
+
+    private func findAffected(by setting: Setting, _ change: SettingChange, _ record: inout SysctlRecord) {
+        let left = setting.leavesBehind
+        // To those that have MPTCP, its being switched on is no news; to those that were refused it, it is.
+        let isSwitchedOn = SettingHistory.switches.contains(change.name) && change.new != "0"
+        if left.contains(.listeners) {
+            record.listeners = listeners.ids { listener in
+                guard isOf(listener.netns, change) else { return false }
+                if isSwitchedOn {
+                    return listener.transport == .tcp
+                        && (listener.refusal != 0
+                            || listener.isPlainBySwitch && listener.enabledAtCreation == false)
                 }
+                return listener.transport != .tcp && madeUnder(change, at: listener.created) != change.new
             }
         }
-        records.append(.sysctl(record))
-        switched(change)
+        if isSwitchedOn { return }
+        for connection in connections.slots
+        where connection.serial != 0 && !connection.isJoin && isOf(connection.netns, change) {
+            if connection.isWaiting {
+                if left.contains(.sockets), madeUnder(change, at: connection.created) != change.new {
+                    record.sockets.append(connection.id)
+                }
+                continue
+            }
+            switch connection.state {
+            case .mptcpEstablished, .subflowClosed:
+                if left.contains(.connections), connection.decided, connection.hadMptcp, !connection.fellBack
+                {
+                    record.connections.append(connection.id)
+                }
+            default: break
+            }
+        }
     }
 }
 

@@ -34,7 +34,13 @@ extension Tracker {
         record.timings = Self.timings(connection, until: observation.time)
         record.synRetransmits = connection.retransmitsKnown ? connection.synRetransmits : nil
         records.append(.handshake(record))
-        if outcome == .mptcp { outlives(connection: index, at: observation.time) }
+        switch (record.side, outcome) {
+        case (.server, .mptcp): checkOutliving(accepted: index, at: observation.time)
+        case (.server, .fallback) where reason == .listenerIsTcp:
+            checkPredating(fallback: index, at: observation.time)
+        case (.client, .mptcp), (.client, .fallback): checkClient(index, at: observation.time)
+        default: break
+        }
     }
 
     mutating func decideJoin(
@@ -141,6 +147,6 @@ extension Tracker {
                     advice: "The outcome shown follows the kernel; please report this with the "
                         + "kernel's version and the step given as evidence.",
                     netns: connection.netns, listener: connection.listener, conn: connection.id,
-                    evidencePreceding: 1)))
+                    evidence: [.step(connection.id)])))
     }
 }

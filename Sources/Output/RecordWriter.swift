@@ -13,6 +13,7 @@ public struct RecordWriter: ~Copyable {
     private var clock = TimeText()
     var names: CgroupNames
     private let reasons = ReasonText()
+    private var evidence = EvidenceBook()
 
     /// - Parameters:
     ///   - realtimeOffset: ns to add to CLOCK_MONOTONIC for CLOCK_REALTIME.
@@ -41,6 +42,7 @@ public struct RecordWriter: ~Copyable {
         case .anomaly(let anomaly): write(anomaly, to: &line)
         case .lost(let lost): write(lost, to: &line)
         }
+        evidence.note(record, sequence)
     }
 
     /// Appends the first line of a file.
@@ -298,17 +300,10 @@ public struct RecordWriter: ~Copyable {
         line.member(",\"listener\":", unlessZero: anomaly.listener)
         line.member(",\"conn\":", unlessZero: anomaly.conn)
         if let sysctl = anomaly.sysctl { line.member(",\"sysctl\":\"", text: sysctl) }
-        let skipped = min(UInt64(max(anomaly.evidenceSkipped, 0)), sequence &- 1)
-        let evidence = min(UInt64(max(anomaly.evidencePreceding, 0)), sequence &- 1 &- skipped)
-        if evidence > 0 {
+        let numbers = evidence.numbers(of: anomaly.evidence)
+        if !numbers.isEmpty {
             line.append(",\"evidence\":[")
-            let end = sequence &- skipped
-            var number = end &- evidence
-            while number < end {
-                line.append(decimal: number)
-                number &+= 1
-                if number < end { line.append(UInt8(ascii: ",")) }
-            }
+            line.append(list: numbers)
             line.append("]")
         }
         line.append("}\n")

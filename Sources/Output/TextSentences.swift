@@ -216,7 +216,9 @@ extension TextWriter {
         case .repeated:
             cell.append(", seen ")
             cell.append(count: anomaly.count, "time")
-        case .closed: cell.append(", over")
+        case .closed:
+            cell.append(", over after being seen ")
+            cell.append(count: anomaly.count, "time")
         }
         cell.append(": ")
         cell.append(text: anomaly.message)

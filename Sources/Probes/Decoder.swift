@@ -84,6 +84,10 @@ public enum Decoder {
         if event.flags & UInt16(MPS_F_RESET_REASON) != 0, step == .reset {
             o.resetReason = event.reset_reason
         }
+        // The out-of-tree stack's sockets have no such thing.
+        if event.kind == UInt8(MPS_CONNECT.rawValue), event.msk != 0, event.msk != event.ssk {
+            o.socketChecksum = event.flags & UInt16(MPS_F_CHECKSUM) != 0
+        }
         o.kernelReason = kernelReason(event)
         if event.flags & UInt16(MPS_F_REMOTE_TOKEN | MPS_F_REQUEST_JOIN) != 0 {
             o.remoteToken = event.remote_token
@@ -91,7 +95,9 @@ public enum Decoder {
             o.remoteToken = Probes.token(ofKey: event.remote_key)
         }
         if owned {
-            o.inode = (base + plainSize).loadUnaligned(as: mps_owner.self).inode
+            let owner = (base + plainSize).loadUnaligned(as: mps_owner.self)
+            o.inode = owner.inode
+            o.created = owner.created
             o.owner = Self.owner(at: base + plainSize, source: step == .listening ? .listen : .connect)
         }
         // The path manager's own listener: whoever asked it to listen does not hold the socket.
@@ -187,6 +193,7 @@ public enum Decoder {
         case MPS_HOOK_ACK_IN_INFINITE.rawValue: .ackInInfinite
         case MPS_HOOK_FORCE_CLOSE.rawValue: .forceClose
         case MPS_HOOK_SYSCTL.rawValue: .sysctl
+        case MPS_HOOK_SOCKET_EXIT.rawValue: .socketExit
         default: nil
         }
     }

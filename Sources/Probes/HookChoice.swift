@@ -54,7 +54,9 @@ struct HookChoice {
                             ? nil : ("this kernel has no \(way.target), or it is inlined", true)
                     case .kprobe, .kretprobe:
                         noKprobe.map { ($0, false) } ?? Self.lacks(way, types).map { ($0, true) }
-                    case .rawTracepoint, .tracepoint: Self.lacks(way, types).map { ($0, true) }
+                    case .rawTracepoint: Self.lacks(way, types).map { ($0, true) }
+                    // In no BTF: trying tells.
+                    case .tracepoint: nil
                     case .cgroup: noCgroup.map { ($0, false) }
                     }
                 guard let refusal else { break }
@@ -67,11 +69,11 @@ struct HookChoice {
     static func lacks(_ way: HookWay, _ types: borrowing KernelTypes) -> String? {
         let found =
             switch way.attachment {
-            case .cgroup: way.parameters
-            case .rawTracepoint, .tracepoint: types.parameters(ofTracepoint: way.target)
+            case .cgroup, .tracepoint: way.parameters
+            case .rawTracepoint: types.parameters(ofTracepoint: way.target)
             case .fentry, .fexit, .kprobe, .kretprobe: types.parameters(ofFunction: way.target)
             }
-        guard way.attachment != .cgroup else { return nil }
+        if way.attachment == .cgroup || way.attachment == .tracepoint { return nil }
         guard let found else { return "this kernel has no \(way.target), or it is inlined" }
         if let wanted = way.parameters, wanted != found {
             return "\(way.target) has \(found) parameters, not \(wanted)"
@@ -98,7 +100,7 @@ struct HookChoice {
     }
 
     private func isWanted(_ plan: HookPlan) -> Bool {
-        if !plan.onlySteps || steps { return true }
+        if !plan.onDemand, !plan.onlySteps || steps { return true }
         guard let other = plan.standsInFor else { return false }
         return candidates.contains { $0.plan.hook == other && Self.way($0) == nil }
     }

@@ -83,6 +83,9 @@ public struct HookPlan: Sendable {
     public var onlySteps = false
     /// … or when this hook can't be had, for which it stands in.
     public var standsInFor: Hook?
+    /// Costs the whole machine something: only attached while there is something to see, and only where
+    /// `standsInFor` can't be had.
+    public var onDemand = false
     /// What is known through it.
     public var tells: String
     /// What is not known when it is missing, or what stands in for it.
@@ -146,11 +149,17 @@ public enum HookTable {
             tells: "data without a mapping: a fallback after the handshake",
             withoutIt: "a later fallback shows when the connection ends, without its reason"),
         HookPlan(
-            hook: .sockCreate, ways: [HookWay(.cgroup, "", "sock_create")], onlySteps: true,
-            tells: "an MPTCP socket is made",
-            withoutIt: "the step `socket_created` is missing"),
+            hook: .sockCreate, ways: [HookWay(.cgroup, "", "sock_create")],
+            tells: "an MPTCP socket is made; when a listener's socket was",
+            withoutIt:
+                "the step `socket_created` is missing; under which settings a socket was made is not known"),
         HookPlan(
-            hook: .sockRelease, ways: [HookWay(.cgroup, "", "sock_release")], onlySteps: true,
+            hook: .socketExit, ways: [HookWay(.tracepoint, "sys_exit_socket", "sys_exit_socket")],
+            standsInFor: .initSock, onDemand: true,
+            tells: "socket() is refused because MPTCP is off; attached while it is off in some namespace",
+            withoutIt: "refused sockets are not seen: who listens on TCP because of that is not known"),
+        HookPlan(
+            hook: .sockRelease, ways: [HookWay(.cgroup, "", "sock_release")],
             tells: "an MPTCP socket that never connected is closed",
             withoutIt: "such sockets are remembered until they make room"),
         HookPlan(
@@ -176,9 +185,10 @@ public enum HookTable {
                 HookWay(
                     .kretprobe, "mptcp_init_sock", "kretprobe_init_sock", after: "kprobe_init_sock"),
             ],
-            onlySteps: true,
             tells: "an MPTCP socket is made, or refused because MPTCP is off",
-            withoutIt: "cgroup/sock_create stands in, which does not see refused ones"),
+            withoutIt:
+                "cgroup/sock_create stands in; for refused ones sys_exit_socket, while MPTCP is off somewhere"
+        ),
         HookPlan(
             hook: .checkReq,
             ways: [

@@ -23,6 +23,11 @@ final class LoadedPrograms {
     let object: BPFObject
     private let links: Links
     let programs: [(hook: Hook, program: BPFProgram)]
+    /// Those that are attached now and then, and how.
+    private let onDemand: [(program: BPFProgram, way: HookWay)]
+    private let places: AttachPlaces
+    /// While they are attached.
+    private var demanded: Links?
 
     init(
         _ source: ProgramObject, _ chosen: [(plan: HookPlan, way: HookWay)], _ config: mps_config,
@@ -32,13 +37,16 @@ final class LoadedPrograms {
         var links = Links()
         var programs: [(hook: Hook, program: BPFProgram)] = []
         var failures: [(program: String, error: BPFError)] = []
+        var onDemand: [(program: BPFProgram, way: HookWay)] = []
         for (plan, way) in chosen {
             do throws(BPFError) {
                 // What keeps the arguments comes first. Of fentry programs that attached last runs first.
                 let isReversed = way.attachment == .fentry
                 for name in isReversed ? way.programs.reversed() : way.programs {
                     let program = try object.program(name)
-                    links.add(try Self.attach(program, way, atReturn: name == way.program, places))
+                    let link = try Self.attach(program, way, atReturn: name == way.program, places)
+                    // That it can be attached is known by now.
+                    if plan.onDemand { onDemand.append((program, way)) } else { links.add(link) }
                     // Nothing is lost when one that fills in is skipped.
                     if !way.substitutes.contains(name) { programs.append((plan.hook, program)) }
                 }
@@ -50,6 +58,25 @@ final class LoadedPrograms {
         self.object = object
         self.links = links
         self.programs = programs
+        self.onDemand = onDemand
+        self.places = places
+    }
+
+    /// Whether what costs the whole machine is attached.
+    var isDemanding: Bool { demanded != nil }
+
+    /// Attaches it, or takes it away.
+    func demand(_ wanted: Bool) throws(BPFError) {
+        if wanted == isDemanding || onDemand.isEmpty { return }
+        guard wanted else {
+            demanded = nil
+            return
+        }
+        var links = Links()
+        for (program, way) in onDemand {
+            links.add(try Self.attach(program, way, atReturn: false, places))
+        }
+        demanded = consume links
     }
 
     private static func loaded(
@@ -81,7 +108,8 @@ final class LoadedPrograms {
         let function = places.module.map { "\($0):\(way.target)" } ?? way.target
         return switch way.attachment {
         case .cgroup: try program.attach(cgroup: places.cgroup)
-        case .rawTracepoint, .tracepoint: try program.attach(rawTracepoint: way.target)
+        case .rawTracepoint: try program.attach(rawTracepoint: way.target)
+        case .tracepoint: try program.attach(tracepoint: way.target, of: "syscalls")
         case .fentry, .fexit: try program.attachToFunction()
         case .kprobe: try program.attach(kprobe: function, atReturn: false)
         case .kretprobe: try program.attach(kprobe: function, atReturn: atReturn)

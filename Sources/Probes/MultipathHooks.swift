@@ -99,9 +99,9 @@ extension HookTable {
             tells: "this end gives a subflow up",
             withoutIt: "its end stands in"),
         entry(
-            .enableSock, "enable_sock", onlySteps: true,
+            .enableSock, "enable_sock",
             tells: "a socket is made while the switch is on",
-            withoutIt: "the step `socket_created` is missing"),
+            withoutIt: "the step `socket_created` is missing; sockets that go by an old value are not known"),
     ]
 
     /// The functions that are looked for in the kernel.

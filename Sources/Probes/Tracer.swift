@@ -61,8 +61,8 @@ public struct Tracer: ~Copyable {
     /// What the calibration found; nil: there was none, or it failed.
     public let calibration: Calibration?
     private let switches: ProgramSwitches
-    /// What became of each hook.
-    public let reports: [HookReport]
+    private let attached: [HookReport]
+    private let log: Logger
 
     /// Loads and attaches; from here on every event waits in the buffer.
     public init(_ options: Options, log: Logger) throws(TracerError) {
@@ -94,7 +94,27 @@ public struct Tracer: ~Copyable {
             throw Self.explain(error)
         }
         self.reader = reader
-        self.reports = reports
+        self.log = log
+        attached = reports
+    }
+
+    /// What became of each hook.
+    public var reports: [HookReport] {
+        attached.map { report in
+            guard report.plan.onDemand, report.status == .attached, !loaded.isDemanding else { return report }
+            var report = report
+            report.status = .notNeeded
+            return report
+        }
+    }
+
+    /// Whether MPTCP is switched off in some namespace, so that sockets are refused there.
+    public func expectRefusals(_ expected: Bool) {
+        do throws(BPFError) {
+            try loaded.demand(expected)
+        } catch {
+            log.warning("refused sockets are not seen: \(error)")
+        }
     }
 
     /// Lets two connections be made, reads what the programs kept of their flags, and tells the

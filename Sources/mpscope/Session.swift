@@ -19,8 +19,6 @@ final class Session {
 
     private let options: LiveOptions
     private let telling: Telling
-    /// The last record was none of those that are written.
-    private var isSilent = false
     private let log: Logger
     private let machine: Machine
     private let stack: MptcpStack
@@ -33,6 +31,11 @@ final class Session {
     /// Events that made no sense, as far as that was written.
     private var malformedTold: UInt64 = 0
     private let settings: SettingsWatch
+    private var held = HeldBack()
+    /// How many may wait.
+    private static let heldLimit = 65_536
+    /// The namespace that was asked about last.
+    private var lastLearnt: UInt32 = 0
     private var tracker: Tracker
     private var selection: Selection
     private var outputs: Outputs
@@ -147,6 +150,7 @@ final class Session {
         books = tracer.books
         // After attaching: whatever is written from here on is seen by the program as well.
         settings = SettingsWatch(only: namespaces)
+        tracer.expectRefusals(settings.isOffAnywhere)
         var tracking = Tracker.Options()
         tracking.steps = options.steps
         tracking.allTcp = options.allTcp
@@ -261,10 +265,13 @@ final class Session {
         // Before the drain: of what is another value by now, the write is in the buffer.
         let look = settings.look(at: now)
         try drain()
-        for change in settings.settle() { tracker.take(change) }
+        for change in settings.settle(at: held.count < Self.heldLimit ? now : .max) { held.settle(change) }
+        try release()
         if let look { for change in settings.changes(since: look) { tracker.take(change) } }
+        tracer.expectRefusals(settings.isOffAnywhere)
         // What is younger than that may wait for its turn still.
-        while !tracker.advance(to: now - min(now, tracer.wait), atMost: Self.piece) { try deliver() }
+        let passed = min(now - min(now, tracer.wait), held.oldest ?? .max)
+        while !tracker.advance(to: passed, atMost: Self.piece) { try deliver() }
         try deliver()
         try outputs.flush()
     }
@@ -289,6 +296,7 @@ final class Session {
                         count: tracer.malformed - malformedTold, reason: .malformed))
                 malformedTold = tracer.malformed
             }
+            try release()
             try deliver()
             if taken < limit { return }
             left -= taken
@@ -311,7 +319,8 @@ final class Session {
             usleep(1000)
         }
         tracer.settle { [unowned self] in take($0) }
-        for change in settings.settle() { tracker.take(change) }
+        for change in settings.settle(at: .max) { held.settle(change) }
+        try release()
         try deliver()
         verification?.ended(tracker.openConnections())
         let now = KernelClock.monotonic()
@@ -341,18 +350,56 @@ final class Session {
 
     // MARK: parts of it
 
-    /// A write to a setting, once it is known whether the kernel took it.
+    /// A write to a setting; what comes after it waits until it is known whether the kernel took it.
     private func take(_ change: SettingChange) {
-        for known in settings.take(change) { tracker.take(known) }
+        let known = settings.take(change)
+        if let before = known.before { held.settle(before) }
+        if held.isEmpty, let change = known.change {
+            tracker.take(change)
+        } else {
+            held.append(.change(known.change ?? change, isSettled: known.change != nil))
+        }
+    }
+
+    /// What no longer needs to wait.
+    private func release() throws(OutputError) {
+        var count = 0
+        while let item = held.next() {
+            switch item {
+            case .observation(let observation): hand(observation)
+            case .change(let change, _): tracker.take(change)
+            }
+            count += 1
+            if count % Self.piece == 0 { try deliver() }
+        }
+    }
+
+    private func take(_ observation: Observation) {
+        if held.isEmpty { hand(observation) } else { held.append(.observation(observation)) }
     }
 
     /// One observation to the mirror; a gap before it is told before it.
-    private func take(_ observation: Observation) {
+    private func hand(_ observation: Observation) {
         if observation.losses != lossesSeen {
             lossesSeen = observation.losses
             books.new(at: observation.time) { tracker.noteLoss($0) }
         }
+        switch observation.step {
+        case .listening, .socketCreated, .socketRefused: learn(observation.netns)
+        default: break
+        }
         tracker.take(observation)
+    }
+
+    /// The settings of a namespace that is heard of for the first time. What a program sees written there it
+    /// tells, so they have been that since it began.
+    private func learn(_ netns: UInt32) {
+        guard netns != lastLearnt else { return }
+        lastLearnt = netns
+        let since = hasAttached(.sysctl) ? 0 : KernelClock.monotonic()
+        for (name, value) in settings.learn(netns) ?? [] {
+            tracker.know(name, is: value, in: netns, since: since)
+        }
     }
 
     private func consume(atMost limit: Int, _ take: @escaping (Observation) -> Void) throws -> Int {
@@ -380,17 +427,7 @@ final class Session {
     }
 
     private func write(_ record: Record) throws(OutputError) {
-        guard telling.includes(record) else {
-            isSilent = true
-            return
-        }
-        var record = record
-        // Its evidence stands just before it, unless that is not told.
-        if isSilent, case .anomaly(var anomaly) = record {
-            anomaly.evidencePreceding = 0
-            record = .anomaly(anomaly)
-        }
-        isSilent = false
+        guard telling.includes(record) else { return }
         switch record {
         case .lost: break
         // What was asked for is written: nothing follows but losses and the summary.

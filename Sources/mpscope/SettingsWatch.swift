@@ -24,11 +24,15 @@ final class SettingsWatch {
     /// ns, CLOCK_MONOTONIC.
     private var lastLook: UInt64 = 0
 
+    /// Namespaces that `learn` was asked about.
+    private var learnt: Set<UInt32> = []
     /// When namespaces were last searched for, which takes a look at every process.
     private var lastSearch: UInt64 = 0
 
     /// ns between two looks.
     private static let pause: UInt64 = 1_000_000_000
+    /// ns that the kernel may need to take a write.
+    private static let patience: UInt64 = 100_000_000
     /// ns between two searches. (A write in one that is not known yet makes it be searched for.)
     private static let searchPause: UInt64 = 5_000_000_000
 
@@ -42,10 +46,29 @@ final class SettingsWatch {
         for (key, value) in values { tracker.know(key.name, is: value, in: key.netns) }
     }
 
+    /// The values in a namespace that was found only now; nil: it is not new, or can't be looked into.
+    func learn(_ netns: UInt32) -> [(name: String, value: String)]? {
+        guard learnt.insert(netns).inserted, only == nil, namespaces[netns] == nil else { return nil }
+        for namespace in (try? NetworkNamespaces.all()) ?? [] { namespaces[namespace.inode] = namespace }
+        guard let namespace = namespaces[netns], let found = try? MptcpSettings.read(in: namespace) else {
+            return nil
+        }
+        for (name, value) in found.values { values[Key(netns: netns, name: name)] = value }
+        return found.values.map { ($0.key, $0.value) }
+    }
+
+    /// Whether MPTCP is switched off anywhere.
+    var isOffAnywhere: Bool {
+        values.contains { SettingsWatch.switches.contains($0.key.name) && $0.value == "0" }
+    }
+
+    private static let switches: Set<String> = ["net.mptcp.enabled", "net.mptcp.mptcp_enabled"]
+
     /// What is another value than it was, by looking; nil: it is too soon. To be compared, once every write
     /// that the programs saw until now was taken, by `changes(since:)`.
     func look(at now: UInt64, evenSoon: Bool = false) -> Look? {
         guard evenSoon || now >= lastLook &+ Self.pause else { return nil }
+        let before = lastLook
         lastLook = now
         touched.removeAll(keepingCapacity: true)
         if evenSoon || now >= lastSearch &+ Self.searchPause {
@@ -59,23 +82,25 @@ final class SettingsWatch {
             for (name, value) in settings.values { seen[Key(netns: netns, name: name)] = value }
         }
         if evenSoon { values = seen }
-        return Look(time: now, seen: seen)
+        return Look(time: now, before: before, seen: seen)
     }
 
     struct Look {
         fileprivate var time: UInt64
+        /// That of the look before.
+        fileprivate var before: UInt64
         fileprivate var seen: [Key: String]
     }
 
     /// What no program saw.
     func changes(since look: Look) -> [SettingChange] {
         var changes: [SettingChange] = []
-        for (key, value) in look.seen where !touched.contains(key) {
+        for (key, value) in look.seen where !touched.contains(key) && open[key] == nil {
             if let before = values[key], before != value {
                 changes.append(
                     SettingChange(
                         time: look.time, netns: key.netns, name: key.name, old: before, new: value,
-                        source: .poll, accepted: true))
+                        source: .poll, accepted: true, earliest: look.before))
             }
         }
         // Of namespaces that are gone nothing is kept; of new ones, what they begin with.
@@ -87,48 +112,56 @@ final class SettingsWatch {
     }
 
     /// A write that a program saw.
-    /// - Returns: the writes of which is known now whether the kernel took them, the oldest first.
-    func take(_ change: SettingChange) -> [SettingChange] {
+    /// - Returns: `before`: an earlier write of the same setting, of which is known only now whether the
+    ///   kernel took it; `change`: this one, if that is known of it.
+    func take(_ change: SettingChange) -> (before: SettingChange?, change: SettingChange?) {
         let key = Key(netns: change.netns, name: change.name)
-        touched.insert(key)
+        note(key)
         // The kernel writes the one with the other.
         for (one, other) in [("path_manager", "pm_type"), ("pm_type", "path_manager")]
         where change.name == "net.mptcp.\(one)" {
-            touched.insert(Key(netns: change.netns, name: "net.mptcp.\(other)"))
+            note(Key(netns: change.netns, name: "net.mptcp.\(other)"))
         }
-        var done: [SettingChange] = []
-        if var before = open.removeValue(forKey: key) {
+        var before = open.removeValue(forKey: key)
+        if let earlier = before {
             // What this one finds, that one left.
-            before.accepted = change.old.map { Self.same($0, before.new) }
-            if before.accepted == true, let left = change.old { before.new = left }
-            done.append(before)
+            before?.accepted = change.old.map { Self.same($0, earlier.new) }
+            if before?.accepted == true, let left = change.old { before?.new = left }
         }
         var change = change
-        if let now = current(key) {
-            if Self.same(now, change.new) {
-                change.accepted = true
-                change.new = now
-                done.append(change)
-                return done
-            }
-            // Refused, or written again already.
-            open[key] = change
-            return done
+        guard let now = current(key) else { return (before, change) }
+        if Self.same(now, change.new) {
+            change.accepted = true
+            change.new = now
+            return (before, change)
         }
-        done.append(change)
-        return done
+        // Refused, not taken yet, or written again already.
+        open[key] = change
+        return (before, nil)
     }
 
-    /// No later write is on its way: those that are not known to be taken were refused.
-    func settle() -> [SettingChange] {
-        defer { open.removeAll(keepingCapacity: true) }
-        return open.values.sorted { $0.time < $1.time }.map { change in
+    /// What it is from here on is no news to the next look, nor to one that was taken already.
+    private func note(_ key: Key) {
+        touched.insert(key)
+        if let now = current(key) { values[key] = now }
+    }
+
+    /// Writes of which nothing more will be known: what the kernel did not take by now, it refused. The
+    /// program sees a write a moment before the kernel takes it, so they get some time.
+    /// - Parameter now: CLOCK_MONOTONIC; `.max`: the trace ends.
+    func settle(at now: UInt64) -> [SettingChange] {
+        if open.isEmpty { return [] }
+        var done: [SettingChange] = []
+        for (key, change) in open where now >= change.time &+ Self.patience {
             var change = change
-            let now = current(Key(netns: change.netns, name: change.name))
-            change.accepted = now.map { Self.same($0, change.new) }
-            if change.accepted == true, let now { change.new = now }
-            return change
+            let value = current(key)
+            change.accepted = value.map { Self.same($0, change.new) }
+            if change.accepted == true, let value { change.new = value }
+            done.append(change)
+            open[key] = nil
+            note(key)
         }
+        return done.sorted { $0.time < $1.time }
     }
 
     /// Whether the kernel would make the one of the other: numbers may be written as `00` or `0x0`.

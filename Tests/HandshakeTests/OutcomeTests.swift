@@ -279,7 +279,7 @@ import Testing
         let found = tracker.feed([walk.connect(), walk.synackIn(), walk.verdict(false)])
         let anomaly = try #require(found.anomalies.first)
         #expect(anomaly.kind == .mirrorDivergence)
-        #expect(anomaly.evidencePreceding == 1)
+        #expect(anomaly.evidence == [.step(anomaly.conn)])
         #expect(found.steps.count == 1)
         #expect(found.steps.first?.from == .synackReceived)
         // The kernel is right all the same.

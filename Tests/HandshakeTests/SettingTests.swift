@@ -67,7 +67,7 @@ import Testing
         var found = findings(tracker)
         #expect(found.map(\.listener) == [1, 3])
         #expect(found.map(\.severity) == [.warning, .warning])
-        #expect(found.map(\.evidenceSkipped) == [0, 1])
+        #expect(found.map(\.evidence) == [[.listener(1), .change(1)], [.listener(3), .change(1)]])
         #expect(found[0].message.contains("nginx (pid 812)"))
         #expect(found[0].advice.hasPrefix("Restart nginx (pid 812)"))
         // Ten connections in a moment: told once, then at most once a second.

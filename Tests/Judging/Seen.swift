@@ -222,8 +222,7 @@ package struct Seen {
             differences.equal(line.text("comm"), "mp-server", "listener: comm")
             differences.equal(line.end("local")?.port, Int(scenario.port), "listener: port")
             differences.equal(
-                line.flag("enabled_at_creation"), plan.transport == .mptcp ? true : nil,
-                "listener: enabled_at_creation")
+                line.flag("enabled_at_creation"), true, "listener: enabled_at_creation")
         }
         return lines.prefix(1).compactMap { $0.number("listener") }
     }

@@ -77,11 +77,18 @@ extension Live {
             #expect(Set(findings.map { $0.number("listener") }) == [listener])
             #expect(Set(findings.map { $0.text("sysctl") }) == ["net.mptcp.enabled"])
             #expect(
-                findings.allSatisfy { $0.text("message")?.contains("mp-server (pid \(server.pid))") == true })
+                findings.prefix(2).allSatisfy {
+                    $0.text("message")?.contains("mp-server (pid \(server.pid))") == true
+                        && $0.text("advice")?.hasPrefix("Restart mp-server (pid \(server.pid))") == true
+                })
+            #expect(findings[2].text("message") == "net.mptcp.enabled is 1 now.")
+            let opened = try #require(file.listener(port: 27741)?.number("seq"))
             let accepted = try #require(
                 file.of("handshake", in: space.inode).first { $0.text("side") == "server" })
             #expect(findings[1].number("conn") == accepted.number("conn"))
-            #expect(numbers(findings[0].fields["evidence"]) == [changes[0].number("seq")].compactMap(\.self))
+            #expect(
+                numbers(findings[0].fields["evidence"])
+                    == [opened, changes[0].number("seq")].compactMap(\.self))
             #expect(numbers(findings[1].fields["evidence"]) == [accepted.number("seq")].compactMap(\.self))
         }
 

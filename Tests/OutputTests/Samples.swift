@@ -243,14 +243,15 @@ enum Samples {
             time: time(4_000_000), id: 1, kind: .listenerOutlivesDisable, state: .open, count: 1,
             severity: .warning,
             message: "net.mptcp.enabled is 0, but listener 3 (nginx) was opened before and accepts MPTCP.",
-            advice: "Restart \"nginx\".", netns: 4_026_531_840, listener: 3, conn: 8, evidencePreceding: 2)
+            advice: "Restart \"nginx\".", netns: 4_026_531_840, listener: 3, conn: 8,
+            evidence: [.connection(8), .listener(3), .change(1), .refusal(9), .step(7)])
     }
 
     static var bareAnomaly: AnomalyRecord {
         AnomalyRecord(
             time: time(4_000_001), id: 2, kind: .mirrorDivergence, state: .repeated, count: 5,
             severity: .error, message: "The kernel did what it should not.\n", advice: "", netns: 0,
-            listener: 0, conn: 0, evidencePreceding: 0)
+            listener: 0, conn: 0, evidence: [])
     }
 
     static let meta = MetaRecord(

@@ -174,16 +174,30 @@ import Testing
         #expect(asked.count == 3 + 5990)
     }
 
-    @Test func evidenceStartsWithTheFirstRecord() {
+    /// What was not written is not claimed.
+    @Test func evidenceIsWhatWasWritten() {
         var writer = RecordWriter(realtimeOffset: 0)
         var record = Samples.anomaly
-        record.evidencePreceding = 5
+        record.evidence = [.connection(8), .listener(4), .change(2), .refusal(9), .step(5)]
+        var handshake = Samples.success
+        handshake.conn = 8
+        let change = SettingChange(
+            time: 1, netns: 7, name: "net.mptcp.enabled", old: "1", new: "0", source: .bpf)
+        var refused = Observation(time: 1, step: .socketRefused, hook: .initSock)
+        refused.netns = 7
+        let step = StepRecord(
+            observation: refused, conn: 9, subflow: 0, listener: 0, side: .client, owner: nil, from: .none,
+            to: .closed)
         let lines = text {
             writer.write(.anomaly(record), to: &$0)
+            writer.write(.step(step), to: &$0)
+            writer.write(.listener(Samples.opened), to: &$0)
+            writer.write(.sysctl(SysctlRecord(change: change, sampledAt: .socket, number: 2)), to: &$0)
+            writer.write(.handshake(handshake), to: &$0)
             writer.write(.anomaly(record), to: &$0)
-        }
-        #expect(!lines.split(separator: "\n")[0].contains("evidence"))
-        #expect(lines.split(separator: "\n")[1].contains("\"evidence\":[1]}"))
-        #expect(writer.sequence == 2)
+        }.split(separator: "\n")
+        #expect(!lines[0].contains("evidence"))
+        #expect(lines[5].contains("\"evidence\":[2,3,4,5]}"))
+        #expect(writer.sequence == 6)
     }
 }

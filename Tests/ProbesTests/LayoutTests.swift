@@ -78,6 +78,7 @@ import Testing
                     "inode": MemoryLayout<mps_owner>.offset(of: \.inode),
                     "cgroup": MemoryLayout<mps_owner>.offset(of: \.cgroup),
                     "comm": MemoryLayout<mps_owner>.offset(of: \.comm),
+                    "created": MemoryLayout<mps_owner>.offset(of: \.created),
                 ].compactMapValues { $0 })
         let owned = try members("mps_owned_event")
         #expect(owned.size == MemoryLayout<mps_owned_event>.size)

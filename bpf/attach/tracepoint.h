@@ -49,6 +49,20 @@ int subflow_check_data_avail_2(struct bpf_raw_tracepoint_args *ctx)
 	return mps_on_data_second((__u8)ctx->args[0], (struct sk_buff *)ctx->args[1]);
 }
 
+/* What every syscalls:sys_exit_* has: `ret` at byte 16. */
+struct mps_syscall_exit {
+	__u64 common;
+	__s64 number;
+	__s64 result;
+};
+
+/* Attached only while MPTCP is switched off in some namespace, see Sources/Probes. */
+SEC("tracepoint")
+int sys_exit_socket(struct mps_syscall_exit *ctx)
+{
+	return mps_on_socket_exit(ctx->result);
+}
+
 /* Every program below returns 1: go on, nothing is changed. */
 
 SEC("cgroup_skb/egress")

@@ -78,6 +78,14 @@ struct {
 	__type(value, __u8);
 } connecting SEC(".maps");
 
+/* When sockets of processes were made. The oldest make room: between socket() and listen() is little time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64); /* the msk or TCP socket */
+	__type(value, __u64); /* ns, CLOCK_MONOTONIC */
+} made SEC(".maps");
+
 /* What a function was called with, for its return; see mps_stash(). */
 struct mps_stashed {
 	__u64 first;
@@ -100,6 +108,22 @@ __u32 any_why = 0;
 
 /* Set once anybody offered MP_CAPABLE to a TCP listener: until then nobody looks it up. */
 __u32 any_offered = 0;
+
+static __always_inline void mps_remember_made(__u64 sk)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	/* What finds no room is not known to be made at any time. */
+	bpf_map_update_elem(&made, &sk, &now, BPF_ANY);
+}
+
+/* 0: not known. */
+static __always_inline __u64 mps_made(__u64 sk)
+{
+	__u64 *when = bpf_map_lookup_elem(&made, &sk);
+
+	return when ? *when : 0;
+}
 
 static __always_inline struct mps_cloned *mps_cloned_here(void)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* state.h - one function for each change of a socket's state that tells something. */
+/* state.h - listeners, a client's verdict, the end of sockets; and which change of state is what. */
 #ifndef MPSCOPE_HANDLERS_STATE_H
 #define MPSCOPE_HANDLERS_STATE_H
 
-#include "follow.h"
+#include "accept.h"
+#include "connect.h"
 
 /*
  * Each of these is a BPF function of its own (__noinline), not a part of the program that
@@ -15,6 +16,7 @@ static __noinline int mps_on_listen(struct sock *ssk, _Bool is_mptcp)
 {
 	struct mps_owned_event *e;
 	struct mps_ends ends;
+	struct sock *sk;
 
 	if (mps_is_self() || mps_read_ends(&ends, ssk))
 		return 0;
@@ -30,7 +32,9 @@ static __noinline int mps_on_listen(struct sock *ssk, _Bool is_mptcp)
 	e->event.cookie = ends.cookie;
 	if (is_mptcp)
 		mps_fill_context(&e->event, ssk);
-	e->owner.inode = mps_inode(e->event.msk ? (struct sock *)e->event.msk : ssk);
+	sk = e->event.msk ? (struct sock *)e->event.msk : ssk;
+	e->owner.inode = mps_inode(sk);
+	e->owner.created = mps_made((__u64)sk);
 	mps_fill_owner(e);
 	mps_submit(e);
 	return 0;
@@ -59,119 +63,6 @@ static __noinline int mps_on_listener_closed(struct sock *ssk, _Bool is_mptcp)
 	e->cookie = ends.cookie;
 	mps_submit(e);
 	return 0;
-}
-
-/*
- * tcp_connect() of a first subflow or TCP socket, or, where that can't be hooked, CLOSE ->
- * SYN_SENT just before it: then the source port is not chosen yet (inet_hash_connect comes
- * between). The running process is the one that called connect().
- */
-static __noinline int mps_on_connect(struct sock *ssk, _Bool is_mptcp, __u32 hook)
-{
-	struct mps_owned_event *e;
-	struct mps_ends ends;
-
-	if (mps_is_self() || mps_read_ends(&ends, ssk))
-		return 0;
-	if (!mps_wanted(&ends.t, MPS_SIDE_CLIENT))
-		return 0;
-	e = mps_reserve(sizeof(*e), MPS_CONNECT, hook);
-	if (!e)
-		return 0;
-	mps_fill_tuple(&e->event, &ends.t);
-	e->event.ssk = (__u64)ssk;
-	e->event.old_state = TCP_CLOSE;
-	e->event.new_state = TCP_SYN_SENT;
-	e->event.cookie = ends.cookie;
-	if (is_mptcp)
-		mps_fill_context(&e->event, ssk);
-	/* Whose key the ctx holds before the handshake is nobody's. */
-	e->event.remote_key = 0;
-	if (e->event.msk && !(e->event.flags & MPS_F_REQUEST_MPTCP)) {
-		e->event.mib = mps_why(e->event.msk);
-		if (!e->event.mib)
-			e->event.mib = mps_marked(ssk, e->event.msk);
-	}
-	e->owner.inode = mps_inode(e->event.msk ? (struct sock *)e->event.msk : ssk);
-	mps_fill_owner(e);
-	mps_submit(e);
-	return 0;
-}
-
-/* The same of an additional subflow, which the kernel's path manager opens by itself. */
-static __noinline int mps_on_join_connect(struct sock *ssk, __u32 hook)
-{
-	__u64 key = (__u64)ssk;
-	struct mps_event *e;
-	struct mps_ends ends;
-	__u8 one = 1;
-
-	if (mps_read_ends(&ends, ssk))
-		return 0;
-	if (!mps_join_wanted(&ends.t))
-		return 0;
-	/* So that a failure of __mptcp_subflow_connect() is not told twice. */
-	if (mps_is_attached(MPS_HOOK_SUBFLOW_CONNECT))
-		mps_stash(mps_thread_in(MPS_HOOK_SET_STATE), ssk, 0, 0);
-	any_joining = 1;
-	if (bpf_map_update_elem(&joining, &key, &one, BPF_ANY))
-		mps_count_table_full(hook);
-	e = mps_reserve(sizeof(*e), MPS_CONNECT, hook);
-	if (!e)
-		return 0;
-	mps_fill_tuple(e, &ends.t);
-	e->ssk = key;
-	e->old_state = TCP_CLOSE;
-	e->new_state = TCP_SYN_SENT;
-	mps_fill_context(e, ssk);
-	e->remote_key = 0;
-	mps_submit(e);
-	return 0;
-}
-
-static __always_inline int mps_on_any_connect(struct sock *ssk, _Bool is_mptcp, __u32 hook)
-{
-	if (is_mptcp && mps_requests_join(ssk))
-		return mps_on_join_connect(ssk, hook);
-	return is_mptcp || config.all_tcp ? mps_on_connect(ssk, is_mptcp, hook) : 0;
-}
-
-/* CLOSE -> SYN_SENT where tcp_connect() is hooked: it tells, unless it is never reached. */
-static __noinline int mps_before_connect(struct sock *ssk)
-{
-	__u64 key = (__u64)ssk;
-	__u8 one = 1;
-
-	if (bpf_map_update_elem(&connecting, &key, &one, BPF_ANY))
-		mps_count_table_full(MPS_HOOK_TCP_CONNECT);
-	return 0;
-}
-
-/* It has two programs: what is no longer in `connecting`, the other has told. */
-static __always_inline int mps_on_tcp_connect(struct sock *ssk, _Bool is_second)
-{
-	_Bool is_mptcp = mps_is_mptcp(ssk);
-	__u64 key = (__u64)ssk;
-
-	if ((!is_mptcp && !config.all_tcp) || bpf_map_delete_elem(&connecting, &key))
-		return 0;
-	if (is_second)
-		mps_count_caught(MPS_HOOK_TCP_CONNECT, 1);
-	return mps_on_any_connect(ssk, is_mptcp, MPS_HOOK_TCP_CONNECT);
-}
-
-/*
- * msk CLOSE -> SYN_SENT: mptcp_connect() decides next whether it asks for MPTCP. What it counts
- * until its subflow connects tells why it did not.
- */
-static __always_inline int mps_on_msk_connect(struct sock *sk)
-{
-	__u64 key = (__u64)sk;
-
-	/* Of the one that was here before. */
-	if (any_why)
-		bpf_map_delete_elem(&why, &key);
-	return mps_mark(sk, (__u64)sk);
 }
 
 /* SYN_SENT -> ESTABLISHED of a subflow or TCP socket; its options are not read yet. */
@@ -228,97 +119,6 @@ static __noinline int mps_on_msk_established(struct sock *sk, __u32 hook)
 	mps_fill_retransmits(e, ssk);
 	e->cookie = mps_read_cookie(sk);
 	mps_submit(e);
-	return 0;
-}
-
-/* LISTEN -> SYN_RECV: a child was cloned and still looks like its listener. */
-static __noinline int mps_on_child_cloned(struct sock *child)
-{
-	void *context = mps_context(child);
-	struct mps_cloned *here = mps_cloned_here();
-
-	if (!context)
-		return 0;
-	here->child = (__u64)child;
-	here->listener = (__u64)BPF_CORE_READ((struct mptcp_subflow_context *)context, tcp_sock);
-	/* It may be refused yet: subflow_syn_recv_sock() counts why, and answers with a RST. */
-	if (any_join_received)
-		mps_mark(child, MPS_MARK_SOFTIRQ);
-	return 0;
-}
-
-/* msk LISTEN -> ESTABLISHED: mptcp_sk_clone_init(), between the child's two changes. */
-static __noinline int mps_on_msk_accepted(struct sock *sk, __u32 hook)
-{
-	struct mps_cloned *here = mps_cloned_here();
-	struct sock *child = (struct sock *)here->child;
-	struct mps_event *e;
-	struct mps_ends ends;
-
-	if (!child || mps_read_ends(&ends, child))
-		return 0;
-	if (!mps_wanted(&ends.t, MPS_SIDE_SERVER))
-		return 0;
-	e = mps_reserve(sizeof(*e), MPS_MSK_ACCEPTED, hook);
-	if (!e)
-		return 0;
-	mps_fill_tuple(e, &ends.t);
-	e->ssk = here->child;
-	e->listener = here->listener;
-	e->old_state = TCP_LISTEN;
-	e->new_state = TCP_ESTABLISHED;
-	e->flags |= MPS_F_MPTCP;
-	mps_fill_msk(e, (struct mptcp_sock *)sk);
-	e->cookie = mps_read_cookie((struct sock *)here->listener);
-	mps_submit(e);
-	return 0;
-}
-
-/*
- * SYN_RECV -> ESTABLISHED: the server's verdict. A context with mp_capable means MPTCP; a
- * plain socket cloned from an MPTCP listener, or offered MP_CAPABLE, fell back.
- */
-static __noinline int mps_on_child_established(struct sock *ssk, _Bool is_mptcp)
-{
-	struct mps_cloned *here = mps_cloned_here();
-	__u64 listener = here->child == (__u64)ssk ? here->listener : 0;
-	_Bool cloned_from_mptcp = listener != 0;
-	struct mps_event *e;
-	struct mps_ends ends;
-
-	here->child = 0;
-	if (!is_mptcp && !cloned_from_mptcp && !any_offered && !config.all_tcp)
-		return 0;
-	if (mps_read_ends(&ends, ssk))
-		return 0;
-	if (!is_mptcp) {
-		if (!listener)
-			listener = mps_offered_to(&ends.t);
-		if (!listener && !config.all_tcp)
-			return 0;
-		bpf_map_delete_elem(&offered, &ends.t);
-	}
-	if (is_mptcp && any_join_received ? !mps_join_wanted(&ends.t)
-					  : !mps_wanted(&ends.t, MPS_SIDE_SERVER))
-		return 0;
-	e = mps_reserve(sizeof(*e), MPS_CHILD_ESTABLISHED, MPS_HOOK_SET_STATE);
-	if (!e)
-		return 0;
-	mps_fill_tuple(e, &ends.t);
-	e->ssk = (__u64)ssk;
-	e->listener = listener;
-	e->old_state = TCP_SYN_RECV;
-	e->new_state = TCP_ESTABLISHED;
-	if (is_mptcp) {
-		mps_fill_context(e, ssk);
-		if (e->msk)
-			mps_fill_msk(e, (struct mptcp_sock *)e->msk);
-	}
-	if (listener)
-		e->cookie = mps_read_cookie((struct sock *)listener);
-	mps_submit(e);
-	if (!is_mptcp && !config.all_tcp)
-		mps_follow((__u64)ssk, listener, MPS_HOOK_SET_STATE);
 	return 0;
 }
 
@@ -415,12 +215,6 @@ static __always_inline int mps_on_msk_state(struct sock *msk, int state)
 	    !mps_take(&verdicts, taken, TCP_SYN_SENT, TCP_ESTABLISHED))
 		return 0;
 	return mps_on_msk_established(msk, MPS_HOOK_MSK_STATE);
-}
-
-/* mptcp_sk_clone_init() returned: an msk for the connection that this CPU's listener cloned. */
-static __always_inline int mps_on_clone_init(struct sock *msk)
-{
-	return msk ? mps_on_msk_accepted(msk, MPS_HOOK_CLONE_INIT) : 0;
 }
 
 /* A client's msk of the loader's own: what its flags are, with and without a fallback. */

@@ -22,6 +22,7 @@
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 #define IPPROTO_MPTCP 262
+#define ENOPROTOOPT 92
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
 
@@ -154,8 +155,13 @@ struct sched_entity {
 	struct cfs_rq *cfs_rq;
 };
 
+struct nsproxy {
+	struct net *net_ns;
+};
+
 struct task_struct {
 	struct sched_entity se;
+	struct nsproxy *nsproxy;
 };
 
 struct inode {
@@ -374,6 +380,14 @@ static __always_inline __u32 mps_inode(struct sock *sk)
 	if (!socket)
 		return 0;
 	return BPF_CORE_READ((struct socket_alloc *)socket, vfs_inode.i_ino);
+}
+
+/* The network namespace of the running process. */
+static __always_inline __u32 mps_current_netns(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
 }
 
 /* How often the kernel sends a SYN-ACK again before it lets a half-open handshake go. */

@@ -10,7 +10,7 @@ static __always_inline int mps_on_enable_sock(void *ctx, struct sock *sk)
 {
 	struct mps_owned_event *e;
 
-	if (!mps_steps() || mps_is_self() || mps_is_kernels(sk))
+	if (mps_is_self() || mps_is_kernels(sk))
 		return 0;
 	e = mps_new(sizeof(*e), MPS_SOCKET_CREATED, MPS_HOOK_ENABLE_SOCK, mps_netns_of(sk));
 	if (!e)

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A dictionary that forgets its oldest entry when it is full.
-struct BoundedTable<Key: Hashable, Value> {
-    let limit: Int
+package struct BoundedTable<Key: Hashable, Value> {
+    package let limit: Int
     private var values: [Key: Value] = [:]
     /// Keys in the order they came, the next to go at `head`; some may be gone already.
     private var order: [Key] = []
     private var head = 0
 
-    init(limit: Int) { self.limit = limit }
+    package init(limit: Int) { self.limit = limit }
 
-    var count: Int { values.count }
+    package var count: Int { values.count }
 
-    subscript(key: Key) -> Value? { values[key] }
+    package subscript(key: Key) -> Value? { values[key] }
 
-    mutating func remove(_ key: Key) -> Value? { values.removeValue(forKey: key) }
+    package mutating func remove(_ key: Key) -> Value? { values.removeValue(forKey: key) }
 
     /// Changes the value of `key`, which is `fresh` if it had none.
-    mutating func update(
+    package mutating func update(
         _ key: Key, default fresh: @autoclosure () -> Value, _ change: (inout Value) -> Void
     ) {
         if values[key] == nil {
