@@ -88,6 +88,8 @@ struct Listeners {
         byCookie[listener.cookie] = Int32(truncatingIfNeeded: listener.id)
     }
 
+    mutating func rehome(_ id: UInt64, _ owner: Owner) { all[id]?.owner = owner }
+
     mutating func remove(_ id: UInt64) {
         guard let listener = all.removeValue(forKey: id) else { return }
         byPointer[listener.pointer] = nil

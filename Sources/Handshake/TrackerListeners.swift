@@ -63,6 +63,12 @@ extension Tracker {
         }
     }
 
+    /// Whoever opened it is gone; this one has it now.
+    public mutating func rehome(_ listener: UInt64, to owner: Owner) { listeners.rehome(listener, owner) }
+
+    /// The inode of a listener's socket; 0: not known.
+    public func inode(ofListener id: UInt64) -> UInt32 { listeners[id]?.inode ?? 0 }
+
     /// The half-open handshakes of listeners that closed go with them, without a word from the kernel.
     /// - Returns: whether these were all.
     mutating func letGo(_ left: inout Int) -> Bool {

@@ -30,6 +30,9 @@ public enum SocketHolders {
         return holders
     }
 
+    /// Whether there is such a process: whoever opened a socket holds it, as far as anyone can tell cheaply.
+    public static func isHeld(by pid: UInt32) -> Bool { access("/proc/\(pid)", F_OK) == 0 }
+
     /// The inodes of the sockets that a process holds; empty when it may not be looked into.
     static func sockets(of pid: UInt32) -> Set<UInt32> {
         let directory = "/proc/\(pid)/fd"

@@ -15,6 +15,8 @@ enum Act: Sendable {
     case exchange(Int)
     /// The caller's `whileOpen`. Once in every script.
     case open
+    /// Starts the server of the plan by this command, its own in the end: `mptcpize run`.
+    case listenUnder([String])
     /// Ends the client's connections and the client.
     case hangUp
     /// Ends the client's connections, the client and the server.
@@ -33,6 +35,16 @@ enum Act: Sendable {
     case end(String)
     /// SIGKILL.
     case kill(String)
+
+    // Programs that are none of ours; `$folder` is a folder of the scenario's.
+    /// Writes a file.
+    case file(String, String)
+    /// Runs a command to its end, which must be that status.
+    case run(Side, [String], status: Int32 = 0)
+    /// Runs a command that leaves a daemon, whose process id is in that file; it is killed in the end.
+    case daemon(Side, [String], pidFile: String)
+    /// Waits until nobody has the process id in that file.
+    case gone(String)
 
     // What is around them; all is undone in the end.
     /// A sysctl, as its path below /proc/sys, and its value.
@@ -53,6 +65,8 @@ enum Act: Sendable {
     case destroy(Side, String)
 
     // Waiting.
+    /// So many milliseconds: for what looks now and then.
+    case pause(Int32)
     /// Until that counter has grown by so many since the scenario began.
     case await(Side, String, UInt64)
     /// Until that end has begun so many TCP connections since the scenario began, further subflows

@@ -24,15 +24,20 @@ struct ActorProcess: ~Copyable {
     private var errorTail: [UInt8] = []
     private var errorsEnded = false
 
-    /// `inheriting`: what the actor shall have as its descriptor 3.
+    /// `inheriting`: what the actor shall have as its descriptor 3. `wrapper`: a command that becomes the
+    /// one after it.
     init(
-        role: String, executable: String, arguments: [String], inheriting: CInt? = nil
+        role: String, executable: String, arguments: [String], inheriting: CInt? = nil,
+        under wrapper: [String] = []
     ) throws(ScenarioError) {
         let input = try DescriptorPair.sockets()
         let output = try DescriptorPair.pipe()
         let error = try DescriptorPair.pipe()
+        var command = wrapper + [executable, Actor.word, role] + arguments
+        let first = command.removeFirst()
+        guard let program = Tool.find(first) else { throw .noTool(first) }
         let child = try ChildProcess(
-            executable, [Actor.word, role] + arguments,
+            program, command,
             descriptors: [input.reading.raw, output.writing.raw, error.writing.raw]
                 + (inheriting.map { [$0] } ?? []))
         self.role = role

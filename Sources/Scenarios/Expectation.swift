@@ -62,6 +62,24 @@ public struct ExpectedAddress: Sendable, Hashable {
     }
 }
 
+/// A finding (`anomaly`) at one end, as it is in the end.
+public struct ExpectedFinding: Sendable, Hashable {
+    public let kind: AnomalyKind
+    /// The gravest.
+    public let severity: Severity
+    /// How often it was seen.
+    public let count: Int
+    /// Whether it ended.
+    public let isClosed: Bool
+
+    public init(_ kind: AnomalyKind, _ severity: Severity, count: Int = 1, isClosed: Bool = true) {
+        self.kind = kind
+        self.severity = severity
+        self.count = count
+        self.isClosed = isClosed
+    }
+}
+
 /// What only functions show of one end.
 public struct FunctionSight: Sendable, Hashable {
     /// Steps `socket_refused`, all with that errno (`mptcp_init_sock`).
@@ -87,18 +105,21 @@ public struct Expectation: Sendable, Hashable {
     public let fallbacks: [ExpectedFallback]
     /// Its `address` records that are about packets.
     public let addresses: [ExpectedAddress]
+    /// Its `anomaly` records.
+    public let findings: [ExpectedFinding]
     /// What the kernel itself counts there, of `Counters.compared`.
     public let counters: Counters
 
     public init(
         _ handshakes: [ExpectedHandshake] = [], joins: [ExpectedJoin] = [],
         fallbacks: [ExpectedFallback] = [], addresses: [ExpectedAddress] = [],
-        _ counters: Counters = Counters()
+        findings: [ExpectedFinding] = [], _ counters: Counters = Counters()
     ) {
         self.handshakes = handshakes
         self.joins = joins
         self.fallbacks = fallbacks
         self.addresses = addresses
+        self.findings = findings
         self.counters = counters
     }
 }

@@ -6,7 +6,9 @@ import Glibc
 /// Does one thing after another with sockets, as it is told, a line each, and answers each with
 /// "ok …", "failed ERRNO …", or "ended" (nothing more to read).
 ///
-///     listen N ADDRESS PORT BACKLOG       socket, bind, listen
+///     listen N ADDRESS PORT BACKLOG [tcp|willing]   socket, bind, listen; willing: with TCP, if
+///                                         MPTCP is refused; ok PROTOCOL
+///     child N                             goes to a network namespace of its own
 ///     attend N BACKLOG                    listen on a socket that is bound
 ///     socket N FAMILY [nowait]            MPTCP
 ///     patience N MILLISECONDS             SO_SNDTIMEO: connect() gives up
@@ -15,6 +17,7 @@ import Glibc
 ///     connect N ADDRESS PORT              ok LOCAL-PORT; with nowait: before it is connected
 ///     connected N                         waits for it
 ///     accept N LISTENER                   ok
+///     request N                           an HTTP request
 ///     send N COUNT | receive N COUNT | shut N | drain N | close N
 ///     give N | take N                     to and from another puppet
 ///     forge N ADDRESS PORT ADDRESS PORT TOKEN   a SYN that joins; ok synack, ok rst
@@ -43,9 +46,23 @@ private struct PuppetHand: ~Copyable {
         let name = words[1]
         switch words[0] {
         case "listen":
-            sockets[name] = try ActorSocket.listener(
-                try address(words), 262, dual: false, backlog: CInt(try number(words, 4)))
-            return "ok"
+            let address = try address(words)
+            let backlog = CInt(try number(words, 4))
+            func listen(_ protocolNumber: CInt) throws(ScenarioError) -> String {
+                sockets[name] = try ActorSocket.listener(
+                    address, protocolNumber, dual: false, backlog: backlog)
+                return "ok \(protocolNumber == 262 ? "mptcp" : "tcp")"
+            }
+            if words.last == "tcp" { return try listen(CInt(IPPROTO_TCP)) }
+            guard words.last == "willing" else { return try listen(262) }
+            do throws(ScenarioError) {
+                return try listen(262)
+            } catch .system(_, _, .protocolNotAvailable, _) {
+                return try listen(CInt(IPPROTO_TCP))
+            }
+        case "child":
+            let result = Self.enterChild()
+            return result == 0 ? "ok" : Self.failed(-result)
         case "socket":
             let some = try SocketAddress(words.count > 2 && words[2] == "6" ? "::" : "0.0.0.0", port: 0)
             let made = ActorSocket.open(some, 262, blocking: words.last != "nowait")
@@ -111,6 +128,9 @@ private struct PuppetHand: ~Copyable {
             let bytes = [UInt8](repeating: UInt8(ascii: "m"), count: try number(words, 2))
             return Self.answer(CInt(clamping: send(socket, bytes, bytes.count, CInt(MSG_NOSIGNAL))))
         case "receive": return Self.receive(socket, atMost: try number(words, 2))
+        case "request":
+            let text = Array("GET / HTTP/1.0\r\n\r\n".utf8)
+            return Self.answer(CInt(clamping: send(socket, text, text.count, CInt(MSG_NOSIGNAL))))
         case "drain": return Self.receive(socket, atMost: .max)
         case "shut": return Self.answer(shutdown(socket, CInt(SHUT_WR)))
         case "close":
@@ -124,6 +144,12 @@ private struct PuppetHand: ~Copyable {
             return child > 0 ? "ok \(child)" : Self.failed(-child)
         default: throw .usage("what is \"\(words[0])\"?")
         }
+    }
+
+    /// A namespace with nothing but its own loopback.
+    private static func enterChild() -> CInt {
+        let result = mps_netns_unshare()
+        return result == 0 ? mps_link_up("lo") : result
     }
 
     private static func receive(_ socket: CInt, atMost count: Int) -> String {

@@ -78,6 +78,9 @@ private final class ScenarioCast {
     private var connector: ActorProcess?
     private var puppets: [String: PuppetProcess] = [:]
     private var sides: [String: Side] = [:]
+    private var daemons: [Int32] = []
+    /// Of files of the scenario's own; nil: it has none.
+    private var folder: String?
     /// What the puppets can send descriptors to one another through.
     private let passage: DescriptorPair
 
@@ -117,6 +120,9 @@ private final class ScenarioCast {
         case .listen:
             guard let plan = scenario.server else { return }
             listener = try startServer(plan)
+        case .listenUnder(let command):
+            guard let plan = scenario.server else { return }
+            listener = try startServer(plan, under: command)
         case .connect: try connectClient()
         case .exchange(let bytes):
             connector?.tell("exchange \(bytes)")
@@ -154,6 +160,36 @@ private final class ScenarioCast {
             try puppet(name).kill()
             puppets[name] = nil
 
+        case .file(let path, let text):
+            try SmallFile.write(expand(path), expand(text), creates: true)
+        case .run(let side, let command, let status):
+            let command = command.map(expand)
+            let output = try ends[side].namespace.inside { () throws(ScenarioError) in
+                try Tool.run(command[0], Array(command.dropFirst()))
+            }
+            guard output.status == status else {
+                throw .tool(
+                    command: command.joined(separator: " "), status: "ended with \(output.status)",
+                    output: (output.standardError + output.standardOutput).oneLine)
+            }
+        case .daemon(let side, let command, let pidFile):
+            try perform(.run(side, command))
+            let path = expand(pidFile)
+            try wait("a process id in \(path)") { () throws(ScenarioError) -> String? in
+                guard let pid = Self.processID(in: path) else { return "there is none" }
+                pids[side].append(pid)
+                daemons.append(pid)
+                return nil
+            }
+        case .gone(let pidFile):
+            let path = expand(pidFile)
+            try wait("the end of the daemon") { () throws(ScenarioError) -> String? in
+                // It takes its file away; and its workers may be a moment longer.
+                if let pid = Self.processID(in: path), kill(pid, 0) == 0 { return "\(pid) is there" }
+                return daemons.contains { kill($0, 0) == 0 } ? "it is there" : nil
+            }
+            daemons = []
+
         case .set(let side, let path, let value): try surroundings.set(side, path, value)
         case .filter(let side, let rules):
             try surroundings.filter(side, hook: "prerouting", rules.map(expand))
@@ -169,6 +205,9 @@ private final class ScenarioCast {
         case .destroy(let side, let filter):
             try surroundings.tool(side, "ss", ["-tKH"] + Self.words(expand(filter)))
 
+        case .pause(let milliseconds):
+            var entry = pollfd(fd: interruptedBy, events: Int16(POLLIN), revents: 0)
+            if poll(&entry, 1, milliseconds) > 0 { throw .interrupted }
         case .await(let side, let counter, let count):
             try wait("\(counter) \(count) at the \(side.rawValue)") { () throws(ScenarioError) -> String? in
                 let counted = try self.counted(side)
@@ -189,6 +228,16 @@ private final class ScenarioCast {
                 return listed.split(separator: "\n").count == count ? nil : "listed: \(listed.oneLine)"
             }
         }
+    }
+
+    private static func processID(in path: String) -> Int32? {
+        guard let text = try? SmallFile.read(path) else { return nil }
+        return Int32(text.split(whereSeparator: \.isWhitespace).first ?? "")
+    }
+
+    deinit {
+        for pid in daemons { kill(pid, SIGKILL) }
+        if let folder { _ = try? Tool.run("rm", ["-rf", folder]) }
     }
 
     /// Ends who is still there.
@@ -218,10 +267,23 @@ private final class ScenarioCast {
 
     private func expand(_ text: String) -> String {
         var text = text
+        if text.contains("$self") { text = text == "$self" ? executable : text }
+        if text.contains("$folder") {
+            if folder == nil { folder = Self.makeFolder() }
+            while let place = text.firstRange(of: "$folder") {
+                text.replaceSubrange(place, with: folder ?? "/nowhere")
+            }
+        }
         for (name, value) in texts {
             while let place = text.firstRange(of: name) { text.replaceSubrange(place, with: value) }
         }
         return text
+    }
+
+    private static func makeFolder() -> String? {
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var template = Array("\(parent)/mpscope-XXXXXX".utf8CString)
+        return mkdtemp(&template).map { String(cString: $0) }
     }
 
     /// Until `missing` says that nothing is.
@@ -299,7 +361,7 @@ private final class ScenarioCast {
     }
 
     private func startServer(
-        _ plan: Scenario.ServerPlan
+        _ plan: Scenario.ServerPlan, under wrapper: [String] = []
     ) throws(ScenarioError) -> ActorProcess {
         var options = [
             "netns": ends.server.namespace.name, "protocol": plan.transport.rawValue,
@@ -308,7 +370,7 @@ private final class ScenarioCast {
         ]
         options["address"] = plan.address.map(expand)
         var actor = try ActorProcess(
-            role: "server", executable: executable, arguments: Actor.arguments(options))
+            role: "server", executable: executable, arguments: Actor.arguments(options), under: wrapper)
         _ = try actor.expect(["ready"], interruptedBy: interruptedBy)
         pids.server.append(actor.pid)
         return actor

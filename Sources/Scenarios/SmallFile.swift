@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// Whole files of /proc, as seen by the calling thread.
+/// Small files, mostly of /proc, as seen by the calling thread.
 package enum SmallFile {
     package static func read(_ path: String) throws(ScenarioError) -> String {
         let raw = open(path, O_RDONLY | O_CLOEXEC)
@@ -13,8 +13,11 @@ package enum SmallFile {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    package static func write(_ path: String, _ text: String) throws(ScenarioError) {
-        let raw = open(path, O_WRONLY | O_CLOEXEC)
+    /// - Parameter creates: it need not be there.
+    package static func write(
+        _ path: String, _ text: String, creates: Bool = false
+    ) throws(ScenarioError) {
+        let raw = open(path, O_WRONLY | O_CLOEXEC | (creates ? O_CREAT : 0), 0o600)
         guard raw >= 0 else { throw .failed("open", on: path, -errno) }
         let descriptor = Descriptor(owning: raw)
         var text = text

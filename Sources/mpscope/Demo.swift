@@ -214,7 +214,8 @@ private final class DemoRun {
         case .handshake(let it): (it.netns, words(it.outcome.rawValue, it.reason))
         case .join(let it): (it.netns, words("join " + it.outcome.rawValue, it.reason))
         case .fallback(let it): (it.netns, words("then fallback", it.reason))
-        case .address(let it) where it.netns != 0: (it.netns, "address " + it.change.rawValue)
+        case .address(let it) where it.netns != 0 && it.conn != 0: (it.netns, "address " + it.change.rawValue)
+        case .anomaly(let it) where it.state == .open: (it.netns, "found " + it.kind.rawValue)
         default: nil
         }
     }
@@ -237,6 +238,7 @@ private final class DemoRun {
             counts[words("join " + it.outcome.rawValue, it.reason), default: 0] += it.count
         }
         for it in expected.fallbacks { counts[words("then fallback", it.reason), default: 0] += it.count }
+        for it in expected.findings { counts["found " + it.kind.rawValue, default: 0] += 1 }
         for it in expected.addresses { counts["address " + it.change.rawValue, default: 0] += it.count }
         return words(counts)
     }
@@ -244,7 +246,7 @@ private final class DemoRun {
     /// Such as `10 × mptcp, join joined`, or `none`; handshakes first.
     private static func words(_ counts: [String: Int]) -> String {
         if counts.isEmpty { return "none" }
-        let later = ["join ", "then ", "address "]
+        let later = ["join ", "then ", "address ", "found "]
         func place(_ words: String) -> Int {
             later.firstIndex { words.hasPrefix($0) }.map { $0 + 1 } ?? 0
         }

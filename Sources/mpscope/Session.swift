@@ -32,6 +32,7 @@ final class Session {
     private var malformedTold: UInt64 = 0
     private let settings: SettingsWatch
     private var held = HeldBack()
+    private let holders = ListenerHolders()
     /// How many may wait.
     private static let heldLimit = 65_536
     /// The namespace that was asked about last.
@@ -262,6 +263,7 @@ final class Session {
         // is told by the event after it, one at its end by the next look.
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
+        for (listener, owner) in holders.look(at: now) { tracker.rehome(listener, to: owner) }
         // Before the drain: of what is another value by now, the write is in the buffer.
         let look = settings.look(at: now)
         try drain()
@@ -352,6 +354,10 @@ final class Session {
 
     /// A write to a setting; what comes after it waits until it is known whether the kernel took it.
     private func take(_ change: SettingChange) {
+        // Whoever is to be restarted is named by what it is now.
+        for (listener, owner) in holders.look(at: change.time, all: true) {
+            tracker.rehome(listener, to: owner)
+        }
         let known = settings.take(change)
         if let before = known.before { held.settle(before) }
         if held.isEmpty, let change = known.change {
@@ -430,6 +436,9 @@ final class Session {
         guard telling.includes(record) else { return }
         switch record {
         case .lost: break
+        case .listener(let listener):
+            holders.take(listener, inode: tracker.inode(ofListener: listener.listener))
+            if remaining == 0 { return }
         // What was asked for is written: nothing follows but losses and the summary.
         case _ where remaining == 0: return
         case .handshake, .join: remaining -= 1

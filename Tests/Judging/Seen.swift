@@ -86,7 +86,19 @@ package struct Seen {
         for address in expected.addresses {
             wanted["address \(address.change.rawValue)", default: 0] += address.count
         }
+        for finding in expected.findings {
+            wanted[
+                "\(finding.kind.rawValue) \(finding.severity.rawValue) × \(finding.count)"
+                    + (finding.isClosed ? ", closed" : ""), default: 0] += 1
+        }
         var seen: [String: Int] = [:]
+        for finding in Dictionary(grouping: lines("anomaly", side), by: { $0.number("id") }).values {
+            let severities = finding.compactMap { $0.text("severity").flatMap(Severity.init) }
+            let gravest = [Severity.error, .warning, .info].first { severities.contains($0) }
+            seen[
+                "\(finding[0].text("kind") ?? "") \(gravest?.rawValue ?? "") × \(finding.last?.number("count") ?? 0)"
+                    + (finding.last?.text("state") == "closed" ? ", closed" : ""), default: 0] += 1
+        }
         for line in handshakes(side) + lines("join", side) {
             seen["\(line.type) \(line.verdict) IPv\(line.number("family") ?? 0)", default: 0] += 1
         }

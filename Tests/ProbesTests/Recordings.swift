@@ -11,8 +11,11 @@ import Testing
 enum Recordings {
     static let directory = #filePath.split(separator: "/").dropLast().map { "/" + $0 }.joined() + "/Recorded"
 
-    /// One for each scenario, seen by tracepoints and cgroup programs alone.
-    static let plain = Scenario.all.map(\.name)
+    /// One for each scenario, seen by tracepoints and cgroup programs alone. (Settings are told by reading
+    /// them as well, which no replay can.)
+    static let plain = Scenario.all.map(\.name).filter { name in
+        !Scenario.settings.contains { $0.name == name }
+    }
 
     /// Those that were also seen by functions: all that end on that kernel as they do on the newest.
     static let functions = ((try? files(in: directory + "/functions")) ?? []).map {
