@@ -5,10 +5,10 @@ import Glibc
 import Handshake
 import SystemPackage
 
-/// The socket tables of one network namespace, read by sock_diag. The netlink socket is made inside
-/// the namespace and then serves from anywhere, so one thread can read all namespaces.
+/// The socket tables of one network namespace, read by sock_diag. The netlink socket serves from
+/// anywhere, so one thread can read all namespaces.
 public struct SocketTables: ~Copyable {
-    private let socket: OpaquePointer
+    private let socket: NetlinkSocket
     private let namespace: String
     private var sequence: UInt32 = 0
 
@@ -19,33 +19,13 @@ public struct SocketTables: ~Copyable {
     private static let protocolMptcp: UInt32 = 262
     /// How often a table that changed while it was read is read again.
     private static let attempts = 8
-    /// What the kernel fills at once at most, see NLMSG_GOODSIZE and netlink_recvmsg.
-    private static let bufferSize = 32768
 
     /// - Throws: `KernelError` when the namespace cannot be entered, or netlink not be opened.
     public init(of namespace: NetworkNamespace) throws(KernelError) {
         self.namespace = namespace.label
-        socket = try namespace.inside { () throws(KernelError) in
-            let action = "open a netlink socket in the network namespace"
-            guard let socket = mnl_socket_open2(NETLINK_SOCK_DIAG, Int32(SOCK_CLOEXEC.rawValue)) else {
-                throw .last(
-                    action, namespace.label, remedy: "the kernel needs CONFIG_INET_DIAG (modprobe inet_diag)")
-            }
-            if mnl_socket_bind(socket, 0, pid_t(MNL_SOCKET_AUTOPID)) < 0 {
-                let error = KernelError.last(action, namespace.label)
-                mnl_socket_close(socket)
-                throw error
-            }
-            return socket
-        }
-        // The kernel answers at once; this only keeps a broken one from stopping everything.
-        var limit = timeval(tv_sec: 5, tv_usec: 0)
-        setsockopt(
-            mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    }
-
-    deinit {
-        mnl_socket_close(socket)
+        socket = try NetlinkSocket(
+            NETLINK_SOCK_DIAG, in: namespace,
+            remedy: "the kernel needs CONFIG_INET_DIAG (modprobe inet_diag)")
     }
 
     /// Every socket of `table`, IPv4 then IPv6, that is in one of `states`, each once, in the
@@ -101,9 +81,9 @@ public struct SocketTables: ~Copyable {
         try send(table, family: family, states: states)
         var sockets: [InetSocket] = []
         var interrupted = false
-        var buffer = [UInt8](repeating: 0, count: Self.bufferSize)
+        var buffer = [UInt8](repeating: 0, count: NetlinkSocket.bufferSize)
         while true {
-            let count = mnl_socket_recvfrom(socket, &buffer, buffer.count)
+            let count = socket.receive(into: &buffer)
             guard count > 0 else { throw failure() }
             let datagram = buffer.span.bytes.extracting(first: count)
             var messages = NetlinkMessageCursor()
@@ -158,7 +138,7 @@ public struct SocketTables: ~Copyable {
             if table == .mptcp {
                 mnl_attr_put_u32(header, UInt16(INET_DIAG_REQ_PROTOCOL), Self.protocolMptcp)
             }
-            return mnl_socket_sendto(socket, header, Int(header.pointee.nlmsg_len))
+            return socket.send(header)
         }
         guard let sent, sent > 0 else { throw failure() }
     }

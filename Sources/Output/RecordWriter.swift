@@ -244,7 +244,8 @@ public struct RecordWriter: ~Copyable {
         line.append("}\n")
     }
 
-    private mutating func write(_ listener: ListenerRecord, to line: inout ByteBuffer) {
+    /// - Parameter enabledNow: for `status`, the switch's value as it is.
+    mutating func write(_ listener: ListenerRecord, enabledNow: Bool? = nil, to line: inout ByteBuffer) {
         begin("{\"v\":1,\"type\":\"listener\",\"seq\":", listener.time, &line)
         line.member(",\"listener\":", listener.listener)
         line.member(",\"state\":\"", word: listener.state.rawValue)
@@ -259,6 +260,7 @@ public struct RecordWriter: ~Copyable {
         write(holder: listener.owner, to: &line)
         line.member(",\"netns\":", unlessZero: listener.netns)
         if let enabled = listener.enabledAtCreation { line.member(",\"enabled_at_creation\":", enabled) }
+        if let enabled = enabledNow { line.member(",\"enabled_now\":", enabled) }
         line.member(",\"origin\":\"", word: listener.origin.rawValue)
         line.append("}\n")
     }

@@ -214,6 +214,8 @@ public enum Schema {
             ],
             "\"checksum\": {\"type\": \"boolean\"}",
             "\"remote_key\": {\"type\": \"boolean\"}",
+            "\"enabled_at_creation\": {\"type\": \"boolean\"}",
+            "\"enabled_now\": {\"type\": \"boolean\"}",
             "\"state\": \(list(StatusConnection.State.self))"),
         type(
             "subflow", "One subflow of an open connection (status).",
@@ -254,6 +256,7 @@ public enum Schema {
             "\"state\": \(list(ListenerState.self))",
             "\"protocol\": \(list([TransportProtocol.mptcp, .tcp].map(\.rawValue)))",
             "\"enabled_at_creation\": {\"type\": \"boolean\"}",
+            "\"enabled_now\": {\"type\": \"boolean\"}",
             "\"origin\": \(list(ListenerOrigin.self))"),
         type(
             "sysctl", "A write to a net.mptcp setting.", required: ["name", "source"],

@@ -53,6 +53,8 @@ public struct StatusConnection: Sendable {
     /// The peer's key is known; nil: plain TCP.
     public var hasRemoteKey: Bool?
     public var checksum: Bool?
+    /// What net.mptcp.enabled was when the socket (of a server: its listener) was made; nil: not known.
+    public var enabledAtCreation: Bool?
     /// How many the kernel says there are; 0: plain TCP.
     public var subflows: UInt32 = 0
     /// Those that could be found.
@@ -104,6 +106,11 @@ public struct StatusNamespace: Sendable {
         self.name = name
         self.isOwn = isOwn
         self.enabled = enabled
+    }
+
+    /// net.mptcp.checksum_enabled; nil: not told.
+    var checksumEnabled: Bool? {
+        settings.first { $0.name == "net.mptcp.checksum_enabled" }.map { $0.value != "0" }
     }
 
     /// Nothing is open there.

@@ -20,9 +20,9 @@ extension RecordWriter {
         line.append("}")
         line.member(",\"other_tcp\":", UInt64(namespace.otherTcp))
         line.append("}\n")
-        for listener in namespace.listeners { write(.listener(listener), to: &line) }
+        for listener in namespace.listeners { write(listener, enabledNow: namespace.enabled, to: &line) }
         for connection in namespace.connections {
-            write(connection, at: time, to: &line)
+            write(connection, enabledNow: namespace.enabled, at: time, to: &line)
             for subflow in connection.list {
                 write(subflow, of: connection, at: time, to: &line)
             }
@@ -30,7 +30,7 @@ extension RecordWriter {
     }
 
     private mutating func write(
-        _ connection: StatusConnection, at time: UInt64, to line: inout ByteBuffer
+        _ connection: StatusConnection, enabledNow: Bool?, at time: UInt64, to line: inout ByteBuffer
     ) {
         begin("{\"v\":1,\"type\":\"connection\",\"seq\":", time, &line)
         line.member(",\"conn\":", connection.conn)
@@ -49,6 +49,8 @@ extension RecordWriter {
         line.member(",\"listener\":", unlessZero: connection.listener)
         if let checksum = connection.checksum { line.member(",\"checksum\":", checksum) }
         if let known = connection.hasRemoteKey { line.member(",\"remote_key\":", known) }
+        if let enabled = connection.enabledAtCreation { line.member(",\"enabled_at_creation\":", enabled) }
+        if let enabled = enabledNow { line.member(",\"enabled_now\":", enabled) }
         line.member(",\"subflows\":", unlessZero: connection.subflows)
         line.member(",\"tcp_state\":\"", word: connection.tcpState)
         line.member(",\"state\":\"", word: connection.state.rawValue)

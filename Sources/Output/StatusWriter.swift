@@ -48,6 +48,7 @@ public struct StatusWriter: ~Copyable {
                     table(namespace, layout, to: &text)
                 }
                 tell(others: namespace.otherTcp, to: &text)
+                tellOutliving(namespace, to: &text)
             }
         }
         let rest = namespaces.filter { !evenEmpty && $0.isEmpty }
@@ -95,27 +96,27 @@ public struct StatusWriter: ~Copyable {
             if a.transport != b.transport { return a.transport == .mptcp }
             return (a.local.port, one.offset) < (b.local.port, other.offset)
         }
-        for (_, listener) in listeners { row(row(of: listener), layout, to: &text) }
+        for (_, listener) in listeners { row(row(of: listener, in: namespace), layout, to: &text) }
         let connections = namespace.connections.enumerated().sorted { one, other in
             (one.element.local.port, one.offset) < (other.element.local.port, other.offset)
         }
         for (_, connection) in connections {
-            row(row(of: connection), layout, to: &text)
+            row(row(of: connection, in: namespace), layout, to: &text)
             // One that is the connection itself would say nothing more.
             if connection.list.count == 1, connection.list.first?.number == 0 { continue }
             for subflow in connection.list { row(row(of: subflow), layout, to: &text) }
         }
     }
 
-    private mutating func row(of listener: ListenerRecord) -> Row {
+    private func row(of listener: ListenerRecord, in namespace: StatusNamespace) -> Row {
         Row(
             what: "listener", local: listener.local, remote: nil, side: nil,
             state: listener.transport?.rawValue ?? "", style: listener.transport == .mptcp ? .green : .plain,
-            owner: listener.owner,
+            made: Made(listener.enabledAtCreation, now: namespace.enabled), owner: listener.owner,
             unit: unit(of: listener.owner, listener.local, listener.netns, .server, isListener: true))
     }
 
-    private mutating func row(of connection: StatusConnection) -> Row {
+    private func row(of connection: StatusConnection, in namespace: StatusNamespace) -> Row {
         let style: Style =
             switch connection.state {
             case .mptcp: .green
@@ -125,7 +126,8 @@ public struct StatusWriter: ~Copyable {
         return Row(
             what: "connection", local: connection.local, remote: connection.remote,
             side: connection.side, state: connection.state.rawValue, style: style,
-            token: connection.token, subflows: connection.subflows, owner: connection.owner,
+            made: Made(connection, in: namespace), token: connection.token, subflows: connection.subflows,
+            owner: connection.owner,
             unit: unit(of: connection.owner, connection.local, connection.netns, connection.side))
     }
 
@@ -155,6 +157,63 @@ public struct StatusWriter: ~Copyable {
         paragraph(.dim, to: &text)
     }
 
+    private mutating func tellOutliving(_ namespace: StatusNamespace, to text: inout ByteBuffer) {
+        let outliving = StatusOutliving(in: namespace) {
+            holder($0.owner, unit(of: $0.owner, $0.local, $0.netns, .server, isListener: true))
+        } connection: {
+            holder($0.owner, unit(of: $0.owner, $0.local, $0.netns, $0.side))
+        }
+        for sentence in outliving.sentences {
+            cell.clear()
+            cell.append(sentence)
+            paragraph(.yellow, to: &text)
+        }
+    }
+
+    /// `nginx (pid 812)`; of what systemd holds the socket unit.
+    private func holder(_ owner: Owner?, _ unit: Unit?) -> String? {
+        guard let owner else { return nil }
+        var name = ByteBuffer(capacity: 64)
+        if let unit, unit.kind == .socket {
+            name.append(unit: unit.name)
+        } else if owner.cgroup != 0, names(owner.cgroup)?.manager != nil {
+            // To restart systemd would be no help.
+            return nil
+        } else {
+            name.append(text: owner.comm)
+            name.append(" (pid ")
+            name.append(decimal: owner.pid)
+            name.append(")")
+        }
+        return String(decoding: name.bytes(), as: UTF8.self)
+    }
+
+    /// What a socket was made with, beside what a new one would be.
+    private struct Made {
+        /// net.mptcp.enabled; nil: not known.
+        var enabled: Bool?
+        /// What it is now, if another.
+        var enabledNow: Bool?
+        /// Whether an MPTCP connection has checksums, if net.mptcp.checksum_enabled says otherwise.
+        var checksum: Bool?
+
+        init(_ enabled: Bool?, now: Bool?) {
+            self.enabled = enabled
+            if let enabled, let now, enabled != now { enabledNow = now }
+        }
+
+        init(_ connection: StatusConnection, in namespace: StatusNamespace) {
+            self.init(connection.enabledAtCreation, now: namespace.enabled)
+            if connection.state == .mptcp, let checksum = connection.checksum,
+                let now = namespace.checksumEnabled, checksum != now
+            {
+                self.checksum = checksum
+            }
+        }
+
+        var isOld: Bool { enabledNow != nil || checksum != nil }
+    }
+
     private struct Row {
         var what: StaticString
         var local: Endpoint
@@ -163,6 +222,8 @@ public struct StatusWriter: ~Copyable {
         var side: Side?
         var state: String
         var style: Style
+        /// nil: a subflow.
+        var made: Made?
         /// 0: none.
         var token: UInt32 = 0
         /// 0: not told.
@@ -186,6 +247,7 @@ public struct StatusWriter: ~Copyable {
         put(" ", layout.arrow, to: &line)
         put("REMOTE", layout.remote, to: &line)
         put("STATE", layout.state, to: &line)
+        put(layout.madeIsShort ? "ENABLED" : "MADE WITH", layout.made, to: &line)
         put("TOKEN", layout.token, to: &line)
         put("SUBFLOWS", layout.subflows, to: &line)
         put("PROCESS", layout.process, to: &line)
@@ -223,6 +285,10 @@ public struct StatusWriter: ~Copyable {
         cell.clear()
         cell.append(row.state)
         put(layout.state, padded: layout.token + layout.process > 0, row.style, to: &line)
+        if layout.made > 0 {
+            setMade(row.made, short: layout.madeIsShort, in: layout.made)
+            put(layout.made, row.made?.isOld == true ? .yellow : .plain, to: &line)
+        }
         if layout.token > 0 {
             cell.clear()
             if let subflow = row.subflow {
@@ -256,6 +322,25 @@ public struct StatusWriter: ~Copyable {
         while line.last == UInt8(ascii: " ") { line.truncate(to: line.count - 1) }
         text.append(line)
         text.append("\n")
+    }
+
+    /// Makes the cell `enabled=1, now 0; checksum=0, now 1`, in fewer columns the first half; short:
+    /// `1, now 0`.
+    private mutating func setMade(_ made: Made?, short: Bool = false, in wide: Int = .max) {
+        cell.clear()
+        guard let made else { return }
+        guard let enabled = made.enabled else {
+            cell.append("unknown")
+            return
+        }
+        if !short { cell.append("enabled=") }
+        cell.append(enabled ? "1" : "0")
+        if let now = made.enabledNow { cell.append(now ? ", now 1" : ", now 0") }
+        let end = cell.count
+        if let checksum = made.checksum {
+            cell.append(checksum ? "; checksum=1, now 0" : "; checksum=0, now 1")
+            if cell.columnCount > wide { cell.truncate(to: end) }
+        }
     }
 
     /// Makes the cell `nginx (812) nginx.service`.
@@ -309,11 +394,15 @@ public struct StatusWriter: ~Copyable {
 
     /// The columns that fit everything, the same in all blocks.
     private mutating func layout(for namespaces: [StatusNamespace]) -> StatusLayout {
-        var (local, remote, process) = (0, 0, 0)
+        var (local, remote, made, process) = (0, 0, 0, 0)
         for namespace in namespaces {
-            for row in namespace.listeners.map({ row(of: $0) }) + namespace.connections.map({ row(of: $0) }) {
+            for row in namespace.listeners.map({ row(of: $0, in: namespace) })
+                + namespace.connections.map({ row(of: $0, in: namespace) })
+            {
                 local = max(local, columns(of: row.local))
                 if let end = row.remote { remote = max(remote, columns(of: end)) }
+                setMade(row.made)
+                made = max(made, cell.columnCount)
                 setProcess(row.owner, row.unit)
                 process = max(process, cell.columnCount)
             }
@@ -322,7 +411,7 @@ public struct StatusWriter: ~Copyable {
                 remote = max(remote, columns(of: subflow.remote))
             }
         }
-        return StatusLayout(width: width, local: local, remote: remote, process: process)
+        return StatusLayout(width: width, local: local, remote: remote, made: made, process: process)
     }
 
     private mutating func columns(of endpoint: Endpoint) -> Int {

@@ -267,7 +267,7 @@ private final class ScenarioCast {
 
     private func expand(_ text: String) -> String {
         var text = text
-        if text.contains("$self") { text = text == "$self" ? executable : text }
+        if text.contains("$self") { text = text == "$self" ? ownFile : text }
         if text.contains("$folder") {
             if folder == nil { folder = Self.makeFolder() }
             while let place = text.firstRange(of: "$folder") {
@@ -278,6 +278,13 @@ private final class ScenarioCast {
             while let place = text.firstRange(of: name) { text.replaceSubrange(place, with: value) }
         }
         return text
+    }
+
+    /// The program's file: to another one, /proc/self/exe is its own.
+    private var ownFile: String {
+        guard let path = realpath(executable, nil) else { return executable }
+        defer { free(path) }
+        return String(cString: path)
     }
 
     private static func makeFolder() -> String? {
@@ -370,7 +377,8 @@ private final class ScenarioCast {
         ]
         options["address"] = plan.address.map(expand)
         var actor = try ActorProcess(
-            role: "server", executable: executable, arguments: Actor.arguments(options), under: wrapper)
+            role: "server", executable: wrapper.isEmpty ? executable : ownFile,
+            arguments: Actor.arguments(options), under: wrapper)
         _ = try actor.expect(["ready"], interruptedBy: interruptedBy)
         pids.server.append(actor.pid)
         return actor

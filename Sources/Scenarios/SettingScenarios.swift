@@ -232,7 +232,7 @@ extension Scenario {
         name: "mptcpize", summary: "a TCP server under mptcpize: outlives the switch, and is refused after",
         port: 7820, server: ServerPlan(transport: .tcp, family: .ipv4),
         script: [
-            .listenUnder(["mptcpize", "run", "--"]), turn(.server, 0), .connect, .open, .close, moment,
+            .listenUnder(["mptcpize", "run"]), turn(.server, 0), .connect, .open, .close, moment,
             .run(
                 .server,
                 [
@@ -264,7 +264,7 @@ extension Scenario {
                 }
 
                 """),
-            .daemon(.server, ["mptcpize", "run", "--"] + nginxCommand, pidFile: "$folder/pid"),
+            .daemon(.server, ["mptcpize", "run"] + nginxCommand, pidFile: "$folder/pid"),
             .start("client", .client),
         ] + visit(1) + [
             turn(.server, 0), .pause(100), .run(.server, nginxCommand + ["-s", "reload"]), .pause(300),
@@ -272,7 +272,7 @@ extension Scenario {
             + visit(2) + [
                 .open, .run(.server, nginxCommand + ["-s", "quit"]), .gone("$folder/pid"),
                 // Under mptcpize it gets no socket at all now; without, a plain one.
-                .run(.server, ["mptcpize", "run", "--"] + nginxCommand, status: 1),
+                .run(.server, ["mptcpize", "run"] + nginxCommand, status: 1),
                 .daemon(.server, nginxCommand, pidFile: "$folder/pid"),
                 turn(.server, 1),
             ] + visit(3) + [.run(.server, nginxCommand + ["-s", "quit"]), .gone("$folder/pid")],

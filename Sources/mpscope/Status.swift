@@ -14,7 +14,7 @@ struct Status: ParsableCommand {
             Lists TCP and MPTCP listeners and the open connections of every network namespace that \
             can be found: those that speak MPTCP with their subflows, those that fell back, and the \
             plain TCP ones that an MPTCP listener took; with their processes, and how MPTCP is set \
-            there. Without root it shows what it may see and says what is missing.
+            there: now, and when each of them was made. Without root it shows what it may see and says what is missing.
 
             Exit status: 0 done; 64 wrong usage; 69 the kernel did not answer; 74 output could not \
             be written; 77 not privileged to look into the namespace of --netns.

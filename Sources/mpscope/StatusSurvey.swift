@@ -65,13 +65,15 @@ struct StatusSurvey {
             status.changed = StatusDefaults.changed(in: values)
             all[namespace.inode] = status
         }
+        // The out-of-tree stack has its settings in one namespace only.
+        let stack = settings.values.lazy.map(\.stack).first { $0 != .none } ?? .none
         var numbers = Numbers()
         for survey in taken.surveys {
-            all[survey.netns]?.add(survey, allTcp: allTcp, at: time, &numbers)
+            all[survey.netns]?.add(survey, of: stack, allTcp: allTcp, at: time, &numbers)
         }
 
         self.machine = machine
-        self.stack = settings[own.inode]?.stack ?? settings.values.first?.stack ?? .none
+        self.stack = stack
         self.time = time
         self.namespaces = readable.compactMap { all[$0.inode] }
         hidden =
@@ -144,16 +146,20 @@ struct Numbers {
 
 extension StatusNamespace {
     fileprivate mutating func add(
-        _ survey: SocketSurvey, allTcp: Bool, at time: UInt64, _ numbers: inout Numbers
+        _ survey: SocketSurvey, of stack: MptcpStack, allTcp: Bool, at time: UInt64, _ numbers: inout Numbers
     ) {
         let first = numbers.listeners + 1
         for listener in survey.listeners {
             numbers.listeners += 1
+            // There every socket is one of TCP.
+            let transport = stack == .outOfTree ? nil : listener.transport
             listeners.append(
                 ListenerRecord(
-                    time: time, listener: numbers.listeners, state: .open, transport: listener.transport,
-                    local: listener.local, owner: listener.owner, netns: inode, enabledAtCreation: nil,
-                    origin: .snapshot))
+                    time: time, listener: numbers.listeners, state: .open, transport: transport,
+                    local: listener.local, owner: listener.owner, netns: inode,
+                    // The kernel makes MPTCP sockets only while it is switched on; a TCP socket may be
+                    // what its process wanted.
+                    enabledAtCreation: transport == .mptcp ? true : nil, origin: .snapshot))
         }
         for found in survey.connections + (allTcp ? survey.others : []) {
             numbers.connections += 1
@@ -182,6 +188,7 @@ extension StatusConnection {
         token = found.mptcp?.token ?? 0
         hasRemoteKey = found.mptcp?.hasRemoteKey
         checksum = found.mptcp?.checksum
+        enabledAtCreation = state == .plain ? nil : true
         subflows = found.mptcp?.subflows ?? UInt32(found.subflows.count)
         for (place, socket) in found.subflows.enumerated() {
             var subflow = StatusSubflow(

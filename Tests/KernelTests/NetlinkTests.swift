@@ -6,7 +6,7 @@ import Testing
 @testable import Kernel
 
 /// Writes netlink as the kernel would, or as it never should.
-private struct Forge {
+struct Forge {
     var bytes: [UInt8] = []
 
     mutating func put<Number: FixedWidthInteger>(_ number: Number) {

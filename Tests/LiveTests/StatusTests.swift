@@ -105,10 +105,130 @@ extension Live {
             try tcpServer.finish()
         }
 
+        /// What was made before the switch was turned, and what it is now: in one namespace, and in
+        /// another where it was left alone.
+        @Test func theSwitchEachWasMadeUnder() throws {
+            let program = try Program.path()
+            let stage = try Stage(executable: program)
+            let (here, there) = (stage.client.namespace.name, stage.server.namespace.name)
+            func set(_ setting: String, _ value: Int) throws {
+                try Tool.check(
+                    "ip", ["netns", "exec", there, "sysctl", "-qw", "net.mptcp.\(setting)=\(value)"])
+            }
+            func told(_ name: String) throws -> [Line] {
+                try Line.all(
+                    Array(
+                        try Tool.check(
+                            program, ["status", "--format", "json", "--all-tcp", "--netns", name]
+                        ).standardOutput.utf8))
+            }
+            func text(_ name: String) throws -> String {
+                // Not as it is broken into lines and columns.
+                try Tool.check(program, ["status", "--netns", name]).standardOutput
+                    .split(whereSeparator: \.isWhitespace).joined(separator: " ")
+            }
+            /// `mptcp true false`: protocol or state, the switch as it was made and as it is.
+            func values(_ lines: [Line], _ type: String) -> [String] {
+                func word(_ flag: Bool?) -> String { flag.map { "\($0)" } ?? "-" }
+                return lines.filter { $0.type == type }.map {
+                    "\($0.text(type == "listener" ? "protocol" : "state") ?? "?") "
+                        + "\(word($0.flag("enabled_at_creation"))) \(word($0.flag("enabled_now")))"
+                }.sorted()
+            }
+
+            var server = try Actors.server(stage.server, port: 27811, connections: 2)
+            var tcpServer = try Actors.server(stage.server, port: 27812, transport: "tcp", connections: 2)
+            var other = try Actors.server(stage.client, port: 27813)
+            _ = try server.expect(["ready"], interruptedBy: -1)
+            _ = try tcpServer.expect(["ready"], interruptedBy: -1)
+            _ = try other.expect(["ready"], interruptedBy: -1)
+            let address = stage.server.ipv4Text
+            var before = try Actors.client(stage.client, to: address, port: 27811)
+            var fallen = try Actors.client(stage.client, to: address, port: 27812)
+            var plain = try Actors.client(stage.client, to: address, port: 27812, transport: "tcp")
+            try Self.open(&before)
+            try Self.open(&fallen)
+            try Self.open(&plain)
+            let shownFirst = try text(there)
+            #expect(!shownFirst.contains(", now"))
+
+            try set("enabled", 0)
+            try set("checksum_enabled", 1)
+            // The listener goes on taking MPTCP, by its old value.
+            var after = try Actors.client(stage.client, to: address, port: 27811)
+            try Self.open(&after)
+            try Self.awaitConnections(2, in: there)
+            let off = try told(there)
+            #expect(off.first { $0.type == "namespace" }?.flag("enabled") == false)
+            #expect(values(off, "listener") == ["mptcp true false", "tcp - false"])
+            #expect(
+                values(off, "connection")
+                    == ["mptcp true false", "mptcp true false", "plain - false", "plain - false"])
+            // The first was made without checksums; the second read the setting anew.
+            #expect(
+                Set(off.filter { $0.text("state") == "mptcp" }.map { $0.flag("checksum") }) == [false, true])
+            let shown = try text(there)
+            #expect(shown.split(separator: " mptcp 1, now 0 ", omittingEmptySubsequences: false).count == 4)
+            #expect(shown.contains(" tcp unknown "))
+            #expect(
+                shown.contains(
+                    "1 listener and 2 connections were made while net.mptcp.enabled was 1, which is 0 now: they "
+                        + "go on with MPTCP until they are closed. Restart mp-server (pid \(server.pid))."))
+            #expect(
+                shown.contains("1 connection was made while net.mptcp.checksum_enabled was 0, which is 1"))
+
+            let on = try told(here)
+            #expect(values(on, "listener") == ["mptcp true true"])
+            #expect(
+                values(on, "connection")
+                    == ["fallback true true", "mptcp true true", "mptcp true true", "plain - true"])
+            let shownHere = try text(here)
+            #expect(shownHere.contains(" mptcp 1 ") && shownHere.contains(" fallback 1 "))
+            #expect(!shownHere.contains("1, now") && !shownHere.contains("net.mptcp.enabled was"))
+            // Its peer wanted them.
+            #expect(shownHere.contains("1 connection has checksums though net.mptcp.checksum_enabled is 0"))
+
+            // On again: nothing is old.
+            try set("enabled", 1)
+            try set("checksum_enabled", 0)
+            let (again, shownAgain) = (try told(there), try text(there))
+            #expect(values(again, "listener") == ["mptcp true true", "tcp - true"])
+            #expect(!shownAgain.contains("net.mptcp.enabled was"))
+
+            server.tell("close")
+            tcpServer.tell("close")
+            other.tell("close")
+            before.tell("close")
+            after.tell("close")
+            fallen.tell("close")
+            plain.tell("close")
+            try before.finish()
+            try after.finish()
+            try fallen.finish()
+            try plain.finish()
+            try server.finish()
+            try tcpServer.finish()
+            try other.finish()
+        }
+
         private static func open(_ client: inout ActorProcess) throws {
             _ = try client.expect(["ready"], interruptedBy: -1)
             client.tell("go")
             _ = try client.expect(["connected"], interruptedBy: -1)
+        }
+
+        /// Until so many MPTCP connections are there: a server's is once it took in the third ACK.
+        private static func awaitConnections(_ count: Int, in name: String) throws {
+            let deadline = Deadline()
+            while true {
+                let rows = try Tool.check(
+                    "ip", ["netns", "exec", name, "ss", "-MHnO", "state", "established"])
+                if rows.standardOutput.split(separator: "\n").count >= count { return }
+                if deadline.hasPassed {
+                    throw Trouble("no \(count) connections within \(deadline.seconds) s")
+                }
+                usleep(10_000)
+            }
         }
 
         /// Until both ends have two subflows that are fully established.
