@@ -129,7 +129,7 @@ private struct PuppetHand: ~Copyable {
             return Self.answer(CInt(clamping: send(socket, bytes, bytes.count, CInt(MSG_NOSIGNAL))))
         case "receive": return Self.receive(socket, atMost: try number(words, 2))
         case "request":
-            let text = Array("GET / HTTP/1.0\r\n\r\n".utf8)
+            let text = Array("GET / HTTP/1.1\r\nHost: server\r\n\r\n".utf8)
             return Self.answer(CInt(clamping: send(socket, text, text.count, CInt(MSG_NOSIGNAL))))
         case "drain": return Self.receive(socket, atMost: .max)
         case "shut": return Self.answer(shutdown(socket, CInt(SHUT_WR)))

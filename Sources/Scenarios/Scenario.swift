@@ -27,6 +27,8 @@ public struct Scenario: Sendable {
     let expectedWithout: [(feature: KernelFeature, expected: Sides<Expectation>)]
     /// What some kernels do instead, and nothing tells beforehand.
     let alternatives: [Sides<Expectation>]
+    /// MPTCP sockets of the server that the kernel counts for ever: it counts one twice that listens twice.
+    let overcounted: Int
 
     init(
         name: String, summary: String, port: UInt16, inDemo: Bool = false, server: ServerPlan? = nil,
@@ -35,7 +37,7 @@ public struct Scenario: Sendable {
         seenByFunctions: Sides<FunctionSight> = Sides(client: FunctionSight(), server: FunctionSight()),
         needs: [KernelFeature] = [],
         expectedWithout: [(feature: KernelFeature, expected: Sides<Expectation>)] = [],
-        alternatives: [Sides<Expectation>] = []
+        alternatives: [Sides<Expectation>] = [], overcounted: Int = 0
     ) {
         self.name = name
         self.summary = summary
@@ -49,6 +51,7 @@ public struct Scenario: Sendable {
         self.needs = needs
         self.expectedWithout = expectedWithout
         self.alternatives = alternatives
+        self.overcounted = overcounted
     }
 
     /// A listener.

@@ -32,6 +32,8 @@ extension Scenario {
         on stage: borrowing Stage, whileOpen: () throws -> Void = {}
     ) throws(ScenarioError) -> ScenarioResult {
         let before = Sides(client: try stage.counters(.client), server: try stage.counters(.server))
+        var remaining = Sides(client: try stage.openSockets(.client), server: try stage.openSockets(.server))
+        remaining.server += overcounted
         let surroundings = Surroundings(
             Sides(client: stage.client.namespace, server: stage.server.namespace))
         let cast = try ScenarioCast(self, stage, surroundings, before)
@@ -45,7 +47,7 @@ extension Scenario {
         }
         try cast.finish()
         try surroundings.unfilter()
-        try stage.awaitSilence()
+        try stage.awaitSilence(but: remaining)
         let after = Sides(client: try stage.counters(.client), server: try stage.counters(.server))
         try surroundings.restore()
         if let failure { throw .whileOpen(failure) }

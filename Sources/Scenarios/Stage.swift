@@ -131,15 +131,20 @@ public struct Stage: ~Copyable {
 
     var janitorPID: Int32 { keeper.janitorPID }
 
-    /// Waits until neither end has a TCP or MPTCP socket any more (TIME_WAIT not counted), so
+    /// How many TCP and MPTCP sockets an end has, as the kernel counts them.
+    func openSockets(_ side: Side) throws(ScenarioError) -> Int {
+        try self[side].namespace.inside(OpenSockets.ofThisThread)
+    }
+
+    /// Waits until neither end has more TCP or MPTCP sockets than these (TIME_WAIT not counted), so
     /// that whatever the kernel counts about them has been counted.
-    func awaitSilence() throws(ScenarioError) {
+    func awaitSilence(but remaining: Sides<Int> = Sides(client: 0, server: 0)) throws(ScenarioError) {
         for side in Side.allCases {
             let deadline = Deadline()
             let left = try self[side].namespace.inside { () throws(ScenarioError) -> Int in
                 while true {
-                    let left = try OpenSockets.ofThisThread()
-                    if left == 0 || deadline.hasPassed { return left }
+                    let left = try OpenSockets.ofThisThread() - remaining[side]
+                    if left <= 0 || deadline.hasPassed { return left }
                     poll(nil, 0, 1)
                 }
             }

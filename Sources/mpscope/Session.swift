@@ -355,6 +355,9 @@ final class Session {
     /// A write to a setting; what comes after it waits until it is known whether the kernel took it.
     private func take(_ change: SettingChange) {
         // Whoever is to be restarted is named by what it is now.
+        for case .listener(let record) in tracker.records {
+            holders.take(record, inode: tracker.inode(ofListener: record.listener))
+        }
         for (listener, owner) in holders.look(at: change.time, all: true) {
             tracker.rehome(listener, to: owner)
         }
