@@ -29,8 +29,8 @@ BPF_FLAGS := -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -mcpu=v3 -O2 -g -Wall -Wext
 
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev libmnl-dev nettle-dev pkg-config iproute2 nftables \
 	python3 python3-jsonschema
-TEST_PACKAGES := bpftool procps util-linux
-VM_PACKAGES := qemu-system-x86 kmod busybox-static
+TEST_PACKAGES := bpftool procps util-linux nginx mptcpize
+VM_PACKAGES := qemu-system-x86 kmod busybox-static nginx mptcpize
 # For the stand-in of an out-of-tree stack, a kernel module.
 STANDIN_PACKAGES := gcc-12 make binutils dwarves
 DIST_PACKAGES := gcc libc6-dev binutils

@@ -150,11 +150,11 @@ extension Tracker {
     mutating func checkListeners(_ change: SettingChange) {
         for id in listeners.ids(where: { $0.transport == .mptcp && isOf($0.netns, change) }) {
             guard let listener = listeners[id] else { continue }
-            let made = madeUnder(change, at: listener.created)
+            guard let made = madeUnder(change, at: listener.created), made != change.new else { continue }
             let cause = Cause(
                 kind: .settingNeedsRestart, setting: change.name, netns: listener.netns,
                 subject: .listener(id))
-            if made == change.new || findings[cause] != nil { continue }
+            if findings[cause] != nil { continue }
             let who = Self.words(listener.owner)
             report(
                 cause, .warning, at: change.time,
@@ -162,7 +162,7 @@ extension Tracker {
             ) {
                 (
                     "\(change.name) is \(change.new), but the listener on port \(listener.local.port) of \(who) "
-                        + "was made before: its connections go by \(made ?? "the old value").",
+                        + "was made before: its connections go by \(made).",
                     "Restart \(who): a listener keeps the value that it was made with."
                 )
             }
@@ -175,10 +175,10 @@ extension Tracker {
     }
 
     /// What a setting was when a socket was made; of one that is older than all that is known, what it was
-    /// before this change.
+    /// before this change; nil: not known.
     func madeUnder(_ change: SettingChange, at created: UInt64) -> String? {
         history.value(change.name, in: change.netns, at: created)
-            ?? (created < change.time ? change.old : nil)
+            ?? (created <= change.earliest ? change.old : nil)
     }
 
     /// The last change of a setting, as evidence.

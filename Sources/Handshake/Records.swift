@@ -227,6 +227,14 @@ public struct AddressRecord: Sendable {
     /// nil: none was given (RM_ADDR names ids only); port 0: none.
     public var address: Endpoint?
     public var id: UInt8?
+    /// Of limits: what they were and are, as `ip mptcp limits` prints them.
+    public var old: String?
+    public var new: String?
+    /// Of endpoints and limits: how the change became known, when the kernel looks at them, and what does not
+    /// follow it; nil: it is about a packet.
+    public var source: ChangeSource?
+    public var sampledAt: SampledAt?
+    public var affected: Affected?
     /// Under which evidence names it (`Evidence.change`); not written. 0: it does not.
     public var number: UInt64 = 0
 

@@ -43,15 +43,22 @@ public struct SettingChange: Sendable {
     }
 }
 
+/// What goes on by the old value of a setting.
+public struct Affected: Sendable {
+    /// Ids of listeners and connections, and of connections of which there is only the socket.
+    public var listeners: [UInt64] = []
+    public var connections: [UInt64] = []
+    public var sockets: [UInt64] = []
+
+    public init() {}
+}
+
 /// A change of a setting, and what does not follow it.
 public struct SysctlRecord: Sendable {
     public var change: SettingChange
     /// nil: a setting that is not known.
     public var sampledAt: SampledAt?
-    /// Ids of listeners and connections, and of connections of which there is only the socket.
-    public var listeners: [UInt64] = []
-    public var connections: [UInt64] = []
-    public var sockets: [UInt64] = []
+    public var affected = Affected()
 
     /// Under which evidence names it (`Evidence.change`); not written.
     public var number: UInt64

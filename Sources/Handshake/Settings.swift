@@ -54,6 +54,28 @@ public struct Setting: Sendable {
         self.note = note
     }
 
+    /// The path manager's, which are set by netlink.
+    public static let limits = Setting(
+        pathManager: "limits", .socket, leaves: [.connections, .sockets],
+        "`ip mptcp limits`. Read when a connection's MPTCP socket is made: a client's in socket(), a server's in "
+            + "its handshake.")
+    public static let endpoints = Setting(
+        pathManager: "endpoint", .use, leaves: [],
+        "`ip mptcp endpoint`. One that is added is announced, or connected from, by open connections too; one "
+            + "that is removed is taken back (RM_ADDR), and its subflows are closed.")
+
+    private init(
+        pathManager name: String, _ sampledAt: SampledAt, leaves leavesBehind: LeftBehind, _ note: String
+    ) {
+        self.name = name
+        stack = .mainline
+        kernels = "6.1"
+        self.sampledAt = sampledAt
+        self.leavesBehind = leavesBehind
+        isPerNamespace = true
+        self.note = note
+    }
+
     /// By its whole name; nil: it is not known.
     public static func named(_ name: String) -> Setting? { all.first { $0.name == name } }
 
@@ -153,10 +175,10 @@ extension Setting {
             |---|---|---|---|---|
 
             """
-        for setting in all {
+        for setting in all + [limits, endpoints] {
             let kernels = setting.stack == .mainline ? setting.kernels : "out-of-tree \(setting.kernels)"
             text +=
-                "| `\(setting.name)` | \(kernels) | `\(setting.sampledAt.rawValue)` | "
+                "| `\(setting.name.hasPrefix("net.") ? "" : "ip mptcp ")\(setting.name)` | \(kernels) | `\(setting.sampledAt.rawValue)` | "
                 + "\(setting.leavesBehind.words) | \(setting.note) |\n"
         }
         return text

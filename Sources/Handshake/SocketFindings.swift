@@ -104,12 +104,11 @@ extension Tracker {
     /// Sockets that have not connected, and were made under another value than the setting has now
     /// (`setting_needs_restart`): one finding for each process.
     mutating func checkSockets(_ change: SettingChange) {
-        var pools: [UInt32: (members: Set<UInt64>, made: String?, owner: Owner?, netns: UInt32)] = [:]
+        var pools: [UInt32: (members: Set<UInt64>, made: String, owner: Owner?, netns: UInt32)] = [:]
         for place in connections.slots.indices {
             let connection = connections.slots[place]
             guard connection.isWaiting, isOf(connection.netns, change) else { continue }
-            let made = madeUnder(change, at: connection.created)
-            if made == change.new { continue }
+            guard let made = madeUnder(change, at: connection.created), made != change.new else { continue }
             let pid = connection.owner?.pid ?? 0
             pools[pid, default: ([], made, connection.owner, connection.netns)].members.insert(connection.id)
             connections[Int32(place)].isMember = true
@@ -131,10 +130,55 @@ extension Tracker {
                 (
                     "\(change.name) is \(change.new), but \(who) has \(count) MPTCP "
                         + "\(count == 1 ? "socket" : "sockets") that it made before and has not connected: "
-                        + "\(count == 1 ? "it goes" : "they go") by \(pool.made ?? "the old value").",
+                        + "\(count == 1 ? "it goes" : "they go") by \(pool.made).",
                     "Restart \(who), or let it close the sockets that it made in advance."
                 )
             }
+        }
+    }
+
+    /// Open connections, and sockets that have not connected, that keep other limits than there are now
+    /// (`setting_needs_restart`): one finding for a namespace.
+    mutating func checkLimits(_ change: SettingChange) {
+        var members: Set<UInt64> = []
+        var counts = (connections: 0, sockets: 0)
+        var owners: [Owner] = []
+        for place in connections.slots.indices where connections.slots[place].netns == change.netns {
+            let connection = connections.slots[place]
+            guard let kind = kind(of: connection) else { continue }
+            // A server's is made in its handshake.
+            let created =
+                connection.created != 0 || connection.fromSnapshot ? connection.created : connection.born
+            guard isBehind(change, made: created) else { continue }
+            if kind == .sockets { counts.sockets += 1 } else { counts.connections += 1 }
+            members.insert(connection.id)
+            connections[Int32(place)].isMember = true
+            if let owner = connection.owner, !owners.contains(where: { $0.pid == owner.pid }) {
+                owners.append(owner)
+            }
+        }
+        if members.isEmpty { return }
+        let cause = Cause(
+            kind: .settingNeedsRestart, setting: change.name, netns: change.netns, subject: .namespace)
+        if var finding = findings[cause] {
+            finding.members.formUnion(members)
+            findings[cause] = finding
+            return
+        }
+        report(
+            cause, .warning, at: change.time, evidence: lastChange(change.name, change.netns),
+            madeUnder: change.old, members: members
+        ) {
+            let what = [(counts.connections, "connection"), (counts.sockets, "socket")].filter { $0.0 > 0 }
+                .map { "\($0.0) \($0.1)\($0.0 == 1 ? "" : "s")" }.joined(separator: " and ")
+            var who = owners.prefix(3).map { Self.words($0) }.joined(separator: ", ")
+            if owners.count > 3 { who += " and \(owners.count - 3) more" }
+            return (
+                "The path manager's limits are \(change.new) now, but \(what) made before keep "
+                    + "\(change.old ?? "others").",
+                "Let \(who.isEmpty ? "their processes" : who) connect anew: a connection keeps the limits that "
+                    + "it was made with."
+            )
         }
     }
 }

@@ -25,7 +25,7 @@ extension Tracker {
         var record = SysctlRecord(
             change: change, sampledAt: setting?.sampledAt, number: lastChangeNumber)
         // What was refused, or is the same value, leaves nobody behind.
-        if isNew, let setting { findAffected(by: setting, change, &record) }
+        if isNew, let setting { record.affected = affected(by: setting, change) }
         records.append(.sysctl(record))
         guard isNew, let setting else { return }
         // Those that the setting has come back to.
@@ -58,39 +58,87 @@ extension Tracker {
         }
     }
 
-    private func findAffected(by setting: Setting, _ change: SettingChange, _ record: inout SysctlRecord) {
+    /// The path manager's limits are others: `name` is `limits`.
+    public mutating func take(limits change: SettingChange) {
+        lastChangeNumber += 1
+        let number = lastChangeNumber
+        history.add(
+            SettingHistory.Change(
+                earliest: min(change.earliest, change.time), time: change.time, old: change.old,
+                new: change.new,
+                number: number), of: change.name, in: change.netns)
+        var record = AddressRecord(time: change.time, conn: 0, netns: change.netns, change: .limits)
+        record.old = change.old
+        record.new = change.new
+        record.source = change.source
+        record.sampledAt = Setting.limits.sampledAt
+        record.affected = affected(by: Setting.limits, change)
+        record.number = number
+        records.append(.address(record))
+        closeFindings(
+            at: change.time, because: "The limits are \(change.new) now.", evidence: [.change(number)]
+        ) { cause, finding in
+            cause.setting == change.name && cause.netns == change.netns && finding.madeUnder == change.new
+        }
+        checkLimits(change)
+    }
+
+    /// An endpoint of the path manager came or went.
+    public mutating func take(
+        endpoint: Endpoint, id: UInt8, _ change: AddressChange, in netns: UInt32, at time: UInt64
+    ) {
+        var record = AddressRecord(
+            time: time, conn: 0, netns: netns, change: change, address: endpoint, id: id)
+        record.source = .poll
+        record.sampledAt = Setting.endpoints.sampledAt
+        record.affected = Affected()
+        records.append(.address(record))
+    }
+
+    private func affected(by setting: Setting, _ change: SettingChange) -> Affected {
+        var affected = Affected()
         let left = setting.leavesBehind
         // To those that have MPTCP, its being switched on is no news; to those that were refused it, it is.
         let isSwitchedOn = SettingHistory.switches.contains(change.name) && change.new != "0"
         if left.contains(.listeners) {
-            record.listeners = listeners.ids { listener in
+            affected.listeners = listeners.ids { listener in
                 guard isOf(listener.netns, change) else { return false }
                 if isSwitchedOn {
                     return listener.transport == .tcp
                         && (listener.refusal != 0
                             || listener.isPlainBySwitch && listener.enabledAtCreation == false)
                 }
-                return listener.transport != .tcp && madeUnder(change, at: listener.created) != change.new
+                return listener.transport != .tcp && isBehind(change, made: listener.created)
             }
         }
-        if isSwitchedOn { return }
-        for connection in connections.slots
-        where connection.serial != 0 && !connection.isJoin && isOf(connection.netns, change) {
-            if connection.isWaiting {
-                if left.contains(.sockets), madeUnder(change, at: connection.created) != change.new {
-                    record.sockets.append(connection.id)
-                }
-                continue
-            }
-            switch connection.state {
-            case .mptcpEstablished, .subflowClosed:
-                if left.contains(.connections), connection.decided, connection.hadMptcp, !connection.fellBack
-                {
-                    record.connections.append(connection.id)
-                }
+        if isSwitchedOn { return affected }
+        for connection in connections.slots where isOf(connection.netns, change) {
+            switch kind(of: connection) {
+            case .sockets? where left.contains(.sockets) && isBehind(change, made: connection.created):
+                affected.sockets.append(connection.id)
+            case .connections? where left.contains(.connections):
+                affected.connections.append(connection.id)
             default: break
             }
         }
+        return affected
+    }
+
+    /// As what a connection can be left behind: an MPTCP connection that is open, or a socket that has not
+    /// connected; nil: neither.
+    func kind(of connection: Connection) -> LeftBehind? {
+        if connection.serial == 0 || connection.isJoin { return nil }
+        if connection.isWaiting || connection.state == .created { return .sockets }
+        switch connection.state {
+        case .mptcpEstablished, .subflowClosed:
+            return connection.decided && connection.hadMptcp && !connection.fellBack ? .connections : nil
+        default: return nil
+        }
+    }
+
+    /// Whether a socket that was made then is known to go by another value than the new one.
+    func isBehind(_ change: SettingChange, made created: UInt64) -> Bool {
+        madeUnder(change, at: created).map { $0 != change.new } ?? false
     }
 }
 

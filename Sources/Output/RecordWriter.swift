@@ -214,7 +214,22 @@ public struct RecordWriter: ~Copyable {
             line.append("}")
         }
         if let id = address.id { line.member(",\"id\":", id) }
+        if let old = address.old { line.member(",\"old\":\"", text: old) }
+        if let new = address.new { line.member(",\"new\":\"", text: new) }
+        if let source = address.source { line.member(",\"source\":\"", word: source.rawValue) }
+        if let sampled = address.sampledAt { line.member(",\"sampled_at\":\"", word: sampled.rawValue) }
+        if let affected = address.affected { Self.write(affected, to: &line) }
         line.append("}\n")
+    }
+
+    private static func write(_ affected: Affected, to line: inout ByteBuffer) {
+        line.append(",\"affected\":{\"listeners\":[")
+        line.append(list: affected.listeners)
+        line.append("],\"connections\":[")
+        line.append(list: affected.connections)
+        line.append("],\"sockets\":[")
+        line.append(list: affected.sockets)
+        line.append("]}")
     }
 
     private mutating func write(_ connection: ConnectionRecord, to line: inout ByteBuffer) {
@@ -280,13 +295,8 @@ public struct RecordWriter: ~Copyable {
         line.member(",\"source\":\"", word: change.source.rawValue)
         if let accepted = change.accepted { line.member(",\"accepted\":", accepted) }
         if let sampled = sysctl.sampledAt { line.member(",\"sampled_at\":\"", word: sampled.rawValue) }
-        line.append(",\"affected\":{\"listeners\":[")
-        line.append(list: sysctl.listeners)
-        line.append("],\"connections\":[")
-        line.append(list: sysctl.connections)
-        line.append("],\"sockets\":[")
-        line.append(list: sysctl.sockets)
-        line.append("]}}\n")
+        Self.write(sysctl.affected, to: &line)
+        line.append("}\n")
     }
 
     private mutating func write(_ anomaly: AnomalyRecord, to line: inout ByteBuffer) {

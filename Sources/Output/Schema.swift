@@ -110,7 +110,16 @@ public enum Schema {
               "propertyNames": {"$ref": "#/$defs/word"},
               "additionalProperties": {"$ref": "#/$defs/count"}
             },
-            "ids": {"type": "array", "items": {"$ref": "#/$defs/id"}}
+            "ids": {"type": "array", "items": {"$ref": "#/$defs/id"}},
+            "affected": {
+              "type": "object",
+              "additionalProperties": false,
+              "properties": {
+                "listeners": {"$ref": "#/$defs/ids"},
+                "connections": {"$ref": "#/$defs/ids"},
+                "sockets": {"$ref": "#/$defs/ids"}
+              }
+            }
         """
 
     /// `"name": {"$ref": …}` for each, in one line.
@@ -202,8 +211,13 @@ public enum Schema {
             ]),
         type(
             "address", "ADD_ADDR, RM_ADDR, a change of endpoints or of limits.", required: ["change"],
-            ["conn": "id", "netns": "netns", "addr": "ip_and_port", "id": "u8"],
-            "\"change\": \(list(AddressChange.self))"),
+            [
+                "conn": "id", "netns": "netns", "addr": "ip_and_port", "id": "u8", "old": "text",
+                "new": "text", "affected": "affected",
+            ],
+            "\"change\": \(list(AddressChange.self))",
+            "\"source\": \(list(ChangeSource.self))",
+            "\"sampled_at\": \(list(SampledAt.self))"),
         type(
             "connection", "A connection that was open when the trace began, or is (status).",
             required: ["conn", "state"],
@@ -268,17 +282,7 @@ public enum Schema {
             "\"source\": \(list(["bpf", "poll"]))",
             "\"accepted\": {\"type\": \"boolean\"}",
             "\"sampled_at\": \(list(["socket", "handshake", "use"]))",
-            """
-            "affected": {
-                      "type": "object",
-                      "additionalProperties": false,
-                      "properties": {
-                        "listeners": {"$ref": "#/$defs/ids"},
-                        "connections": {"$ref": "#/$defs/ids"},
-                        "sockets": {"$ref": "#/$defs/ids"}
-                      }
-                    }
-            """),
+            "\"affected\": {\"$ref\": \"#/$defs/affected\"}"),
         type(
             "anomaly", "A finding, and again when it grows or ends.",
             required: ["id", "kind", "state", "count", "severity", "message"],

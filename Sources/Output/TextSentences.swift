@@ -98,6 +98,13 @@ extension TextWriter {
             cell.append("  ")
             if given.port != 0 { cell.append(endpoint: given) } else { cell.append(address: given.address) }
         }
+        if let new = address.new {
+            cell.append("  ")
+            cell.append(text: address.old ?? "?")
+            cell.append(" → ")
+            cell.append(text: new)
+        }
+        if let affected = address.affected { append(affected) }
         paragraph(.dim, inItems: true, to: &text)
     }
 
@@ -194,16 +201,20 @@ extension TextWriter {
         } else if change.old == change.new {
             cell.append("  the same value")
         } else {
-            let left: [(StaticString, [UInt64])] = [
-                ("listener", sysctl.listeners), ("connection", sysctl.connections),
-                ("socket", sysctl.sockets),
-            ].filter { !$0.1.isEmpty }
-            for (place, part) in left.enumerated() {
-                cell.append(place == 0 ? "  does not reach " : ", ")
-                cell.append(count: UInt64(part.1.count), part.0)
-            }
+            append(sysctl.affected)
         }
         paragraph(.plain, to: &text)
+    }
+
+    private mutating func append(_ affected: Affected) {
+        let left: [(StaticString, [UInt64])] = [
+            ("listener", affected.listeners), ("connection", affected.connections),
+            ("socket", affected.sockets),
+        ].filter { !$0.1.isEmpty }
+        for (place, part) in left.enumerated() {
+            cell.append(place == 0 ? "  does not reach " : ", ")
+            cell.append(count: UInt64(part.1.count), part.0)
+        }
     }
 
     mutating func write(_ anomaly: AnomalyRecord, to text: inout ByteBuffer) {

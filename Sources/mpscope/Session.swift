@@ -60,6 +60,7 @@ final class Session {
         func includes(_ record: Record) -> Bool {
             switch (self, record) {
             case (.everything, _): true
+            case (.settings, .address(let address)): address.conn == 0
             case (.settings, .sysctl), (.settings, .listener), (.settings, .anomaly), (.settings, .lost): true
             case (.settings, _): false
             }
@@ -269,7 +270,7 @@ final class Session {
         try drain()
         for change in settings.settle(at: held.count < Self.heldLimit ? now : .max) { held.settle(change) }
         try release()
-        if let look { for change in settings.changes(since: look) { tracker.take(change) } }
+        if let look { compare(look) }
         tracer.expectRefusals(settings.isOffAnywhere)
         // What is younger than that may wait for its turn still.
         let passed = min(now - min(now, tracer.wait), held.oldest ?? .max)
@@ -367,6 +368,22 @@ final class Session {
             tracker.take(change)
         } else {
             held.append(.change(known.change ?? change, isSettled: known.change != nil))
+        }
+    }
+
+    /// What no program saw.
+    private func compare(_ look: SettingsWatch.Look) {
+        for change in settings.changes(since: look) {
+            if change.name == Setting.limits.name {
+                tracker.take(limits: change)
+            } else {
+                tracker.take(change)
+            }
+        }
+        for change in settings.endpointChanges(since: look) {
+            tracker.take(
+                endpoint: change.endpoint.address, id: change.endpoint.id, change.change, in: change.netns,
+                at: look.time)
         }
     }
 

@@ -17,6 +17,10 @@ final class SettingsWatch {
     private let only: [NetworkNamespace]?
     private var namespaces: [UInt32: NetworkNamespace] = [:]
     private var values: [Key: String] = [:]
+    /// The path manager's endpoints.
+    private var endpoints: [UInt32: Set<PathManagerEndpoint>] = [:]
+    /// The path manager's limits among the settings.
+    private static let limits = Setting.limits.name
     /// Writes of which is not known yet whether they were taken.
     private var open: [Key: SettingChange] = [:]
     /// Written since `look`.
@@ -54,7 +58,13 @@ final class SettingsWatch {
             return nil
         }
         for (name, value) in found.values { values[Key(netns: netns, name: name)] = value }
-        return found.values.map { ($0.key, $0.value) }
+        var learnt = found.values.map { (name: $0.key, value: $0.value) }
+        if let state = try? PathManagerState.read(in: namespace) {
+            values[Key(netns: netns, name: Self.limits)] = state.limits.words
+            endpoints[netns] = Set(state.endpoints)
+            learnt.append((Self.limits, state.limits.words))
+        }
+        return learnt
     }
 
     /// Whether MPTCP is switched off anywhere.
@@ -77,19 +87,61 @@ final class SettingsWatch {
             namespaces = Dictionary(found.map { ($0.inode, $0) }, uniquingKeysWith: { first, _ in first })
         }
         var seen: [Key: String] = [:]
+        var seenEndpoints: [UInt32: Set<PathManagerEndpoint>] = [:]
         for (netns, namespace) in namespaces {
             guard let settings = try? MptcpSettings.read(in: namespace) else { continue }
             for (name, value) in settings.values { seen[Key(netns: netns, name: name)] = value }
+            if let state = try? PathManagerState.read(in: namespace) {
+                seen[Key(netns: netns, name: Self.limits)] = state.limits.words
+                seenEndpoints[netns] = Set(state.endpoints)
+            }
         }
-        if evenSoon { values = seen }
-        return Look(time: now, before: before, seen: seen)
+        if evenSoon {
+            values = seen
+            endpoints = seenEndpoints
+        }
+        return Look(time: now, before: before, seen: seen, endpoints: seenEndpoints)
     }
 
     struct Look {
-        fileprivate var time: UInt64
+        /// ns, CLOCK_MONOTONIC.
+        private(set) var time: UInt64
         /// That of the look before.
         fileprivate var before: UInt64
         fileprivate var seen: [Key: String]
+        fileprivate var endpoints: [UInt32: Set<PathManagerEndpoint>]
+
+        fileprivate init(
+            time: UInt64, before: UInt64, seen: [Key: String], endpoints: [UInt32: Set<PathManagerEndpoint>]
+        ) {
+            self.time = time
+            self.before = before
+            self.seen = seen
+            self.endpoints = endpoints
+        }
+    }
+
+    struct EndpointChange {
+        var netns: UInt32
+        var endpoint: PathManagerEndpoint
+        var change: AddressChange
+    }
+
+    /// Endpoints that came and went.
+    func endpointChanges(since look: Look) -> [EndpointChange] {
+        var changes: [EndpointChange] = []
+        for (netns, now) in look.endpoints.sorted(by: { $0.key < $1.key }) {
+            guard let before = endpoints[netns], before != now else { continue }
+            func add(_ some: Set<PathManagerEndpoint>, _ change: AddressChange) {
+                for endpoint in some.sorted(by: { $0.id < $1.id }) {
+                    changes.append(EndpointChange(netns: netns, endpoint: endpoint, change: change))
+                }
+            }
+            add(before.subtracting(now), .endpointRemoved)
+            add(now.subtracting(before), .endpointAdded)
+        }
+        endpoints = look.endpoints
+        return changes
     }
 
     /// What no program saw.
@@ -190,4 +242,9 @@ final class SettingsWatch {
         guard let namespace = namespaces[key.netns] else { return nil }
         return (try? MptcpSettings.read(key.name, in: namespace)).flatMap { $0 }
     }
+}
+
+extension PathManagerLimits {
+    /// As `ip mptcp limits` prints them.
+    fileprivate var words: String { "add_addr_accepted \(addAddrAccepted) subflows \(subflows)" }
 }

@@ -63,7 +63,7 @@ import Testing
         tracker.take(listening(3, at: 3))
         tracker.take(listening(4, at: 4, netns: 8))
         tracker.take(write("1", "0", at: 10))
-        #expect(sysctls(tracker).map(\.listeners) == [[1, 3]])
+        #expect(sysctls(tracker).map(\.affected.listeners) == [[1, 3]])
         var found = findings(tracker)
         #expect(found.map(\.listener) == [1, 3])
         #expect(found.map(\.severity) == [.warning, .warning])
@@ -93,7 +93,7 @@ import Testing
         tracker.take(write("1", "7", at: 11, accepted: false))
         tracker.take(write("1", "0", at: 12, accepted: false))
         #expect(findings(tracker).isEmpty)
-        #expect(sysctls(tracker).map(\.listeners) == [[], [], []])
+        #expect(sysctls(tracker).map(\.affected.listeners) == [[], [], []])
         accepted(&tracker, 40_000, listener: 1, at: 20)
         #expect(findings(tracker).isEmpty)
     }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kernels import Modules, Trouble
 
-TOOLS = ["ip", "ss", "nft", "nstat", "tc", "stdbuf", "sysctl"]
+TOOLS = ["ip", "ss", "nft", "nstat", "tc", "stdbuf", "sysctl", "nginx", "mptcpize"]
 BUSYBOX = ["sh", "mount", "umount", "cat", "echo", "ls", "mkdir", "unshare", "insmod", "rmmod", "lsmod", "dmesg",
            "sleep", "poweroff", "head", "tail", "grep", "sed", "awk", "ps", "kill", "true", "false",
            "env", "cp", "rm", "mv", "ln", "date", "uname", "wc", "sort", "find", "tr", "id", "time",
@@ -168,6 +168,8 @@ def build(kernel, program, job, added=()):
     stdbuf = Path("/usr/libexec/coreutils/libstdbuf.so")
     if stdbuf.exists():
         archive.file(stdbuf, stdbuf.read_bytes(), 0o755)
+    for library in sorted(Path("/usr/lib").glob("*/mptcpize/*.so*")):
+        archive.file(library, library.read_bytes(), 0o755)
     archive.program(program, "usr/bin/mpscope")
 
     for source, name in added:
