@@ -157,7 +157,7 @@ extension Tracker {
     mutating func partFromMembers(at time: UInt64) {
         for conn in connections.takeGoneMembers() {
             for cause in findings.lose(conn).sorted(by: { findings[$0]?.id ?? 0 < findings[$1]?.id ?? 0 }) {
-                close(cause, at: time, because: "The last of these sockets is closed.")
+                close(cause, at: time, because: "The last of them is closed.")
             }
         }
     }

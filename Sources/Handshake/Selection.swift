@@ -72,7 +72,8 @@ public struct Selection {
             out.append(record)
         case .step(let step):
             if let namespaces, !namespaces.contains(step.observation.netns) { return }
-            if step.conn == 0 {
+            // A socket that was refused never becomes a connection.
+            if step.conn == 0 || step.observation.step == .socketRefused {
                 // A listener's; or of a subflow whose connection is not known.
                 let o = step.observation
                 if o.step == .listening

@@ -33,7 +33,10 @@ extension Tracker {
             let made = listener.isPlainBySwitch ? observation.time : observation.created
             let value = history.value(name, in: observation.netns, at: made)
             listener.enabledAtCreation = value.map { $0 != "0" }
-            listener.refusal = refusals.of(observation.owner, in: observation.netns)
+            // What was made while it was on is plain for another reason.
+            if (value ?? history.value(name, in: observation.netns, at: observation.time)) ?? "0" == "0" {
+                listener.refusal = refusals.of(observation.owner, in: observation.netns)
+            }
         }
         listeners.add(listener)
         if options.steps {
@@ -64,7 +67,16 @@ extension Tracker {
     }
 
     /// Whoever opened it is gone; this one has it now.
-    public mutating func rehome(_ listener: UInt64, to owner: Owner) { listeners.rehome(listener, owner) }
+    public mutating func rehome(_ listener: UInt64, to owner: Owner) {
+        let before = listeners[listener]?.owner
+        listeners.rehome(listener, owner)
+        for place in connections.slots.indices
+        where connections.slots[place].listener == listener && connections.slots[place].owner == before {
+            connections[Int32(place)].owner = owner
+        }
+    }
+
+    public func owner(ofListener id: UInt64) -> Owner? { listeners[id]?.owner }
 
     /// The inode of a listener's socket; 0: not known.
     public func inode(ofListener id: UInt64) -> UInt32 { listeners[id]?.inode ?? 0 }

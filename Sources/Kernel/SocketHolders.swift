@@ -30,8 +30,16 @@ public enum SocketHolders {
         return holders
     }
 
-    /// Whether there is such a process: whoever opened a socket holds it, as far as anyone can tell cheaply.
-    public static func isHeld(by pid: UInt32) -> Bool { access("/proc/\(pid)", F_OK) == 0 }
+    /// Whether there is such a process, and it has not ended: whoever opened a socket holds it, as far as
+    /// anyone can tell cheaply.
+    public static func isHeld(by pid: UInt32) -> Bool {
+        guard let text = SmallFile.textIfReadable("/proc/\(pid)/stat"),
+            let end = text.lastIndex(of: ")")
+        else { return false }
+        // Ended, and not asked after yet.
+        let state = text[end...].dropFirst(2).first
+        return state != "Z" && state != "X"
+    }
 
     /// The inodes of the sockets that a process holds; empty when it may not be looked into.
     static func sockets(of pid: UInt32) -> Set<UInt32> {

@@ -102,7 +102,7 @@ struct HookChoice {
     private func isWanted(_ plan: HookPlan) -> Bool {
         if !plan.onDemand, !plan.onlySteps || steps { return true }
         guard let other = plan.standsInFor else { return false }
-        return candidates.contains { $0.plan.hook == other && Self.way($0) == nil }
+        return !candidates.contains { $0.plan.hook == other && Self.way($0) != nil }
     }
 
     /// A way failed; the next one is tried.

@@ -2,6 +2,7 @@
 
 import Glibc
 import Handshake
+import Synchronization
 
 /// What a run of a scenario really was, to hold a trace against.
 public struct ScenarioResult: Sendable {
@@ -350,6 +351,7 @@ private final class ScenarioCast {
                 role: "scenario \(scenario.name): \(name)", awaited: "\(answer)\" to \"\(puppet.command)",
                 got: "said: \(said)", diagnostics: "")
         }
+        if puppet.command.hasPrefix("child "), said == "ok" { NamespaceNumbers.keep(of: puppet.pid) }
         // "ok" and the local port.
         let words = Self.words(said)
         if puppet.command.hasPrefix("connect "), words.first == "ok",
@@ -439,6 +441,17 @@ private final class ScenarioCast {
             case .nobody: (ends.client.ipv4, nobody.address)
             }
         return ports.map { Sides(client: Endpoint(local, $0), server: Endpoint(remote, scenario.port)) }
+    }
+}
+
+/// Namespaces that a scenario made besides its own two: as long as this process is there, their numbers are
+/// no other's, in whatever traces them.
+private enum NamespaceNumbers {
+    private static let kept = Mutex<[CInt]>([])
+
+    static func keep(of pid: Int32) {
+        let descriptor = open("/proc/\(pid)/ns/net", O_RDONLY | O_CLOEXEC)
+        if descriptor >= 0 { kept.withLock { $0.append(descriptor) } }
     }
 }
 

@@ -16,7 +16,7 @@ extension Scenario {
     }
 
     /// Refused sockets may be looked for only now and then, where functions can't be hooked.
-    private static let moment = Act.pause(500)
+    private static let moment = Act.pause(2_000)
 
     /// A new connection of a new client, which ends before the server's end of it does.
     private static func connection(_ number: Int, from client: String = "client") -> [Act] {

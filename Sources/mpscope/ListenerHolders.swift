@@ -29,6 +29,11 @@ final class ListenerHolders {
             youngUntil: record.origin == .seen ? record.time &+ Self.youth : 0)
     }
 
+    /// Whether its process may be about to leave it to another.
+    func isYoung(_ listener: UInt64, at now: UInt64) -> Bool {
+        listeners[listener].map { now < $0.youngUntil } ?? false
+    }
+
     /// New holders, by listener.
     /// - Parameter all: look at every one, however long it has been there.
     func look(at now: UInt64, all: Bool = false) -> [(listener: UInt64, owner: Owner)] {

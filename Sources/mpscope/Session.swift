@@ -264,7 +264,7 @@ final class Session {
         // is told by the event after it, one at its end by the next look.
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
-        for (listener, owner) in holders.look(at: now) { tracker.rehome(listener, to: owner) }
+        rehomeListeners(at: now)
         // Before the drain: of what is another value by now, the write is in the buffer.
         let look = settings.look(at: now)
         try drain()
@@ -359,10 +359,10 @@ final class Session {
         for case .listener(let record) in tracker.records {
             holders.take(record, inode: tracker.inode(ofListener: record.listener))
         }
-        for (listener, owner) in holders.look(at: change.time, all: true) {
-            tracker.rehome(listener, to: owner)
-        }
+        rehomeListeners(at: change.time, all: true)
         let known = settings.take(change)
+        // At once: who is refused comes next.
+        if settings.isOffAnywhere { tracer.expectRefusals(true) }
         if let before = known.before { held.settle(before) }
         if held.isEmpty, let change = known.change {
             tracker.take(change)
@@ -385,6 +385,11 @@ final class Session {
                 endpoint: change.endpoint.address, id: change.endpoint.id, change.change, in: change.netns,
                 at: look.time)
         }
+    }
+
+    /// Listeners whose processes are gone are others' now.
+    private func rehomeListeners(at now: UInt64 = KernelClock.monotonic(), all: Bool = false) {
+        for (listener, owner) in holders.look(at: now, all: all) { tracker.rehome(listener, to: owner) }
     }
 
     /// What no longer needs to wait.
@@ -454,8 +459,16 @@ final class Session {
 
     private func write(_ record: Record) throws(OutputError) {
         guard telling.includes(record) else { return }
+        var record = record
         switch record {
         case .lost: break
+        case .handshake(var handshake)
+        where handshake.side == .server && holders.isYoung(handshake.listener, at: handshake.time):
+            rehomeListeners()
+            handshake.owner = tracker.owner(ofListener: handshake.listener) ?? handshake.owner
+            record = .handshake(handshake)
+            if remaining == 0 { return }
+            remaining -= 1
         case .listener(let listener):
             holders.take(listener, inode: tracker.inode(ofListener: listener.listener))
             if remaining == 0 { return }

@@ -9,8 +9,9 @@ struct Watch: ParsableCommand {
         abstract: "Follow writes to net.mptcp settings, and what each one does not reach.",
         discussion: """
             One line for each write to a setting: old and new value, who wrote, in which network \
-            namespace; listeners as they open and close; and a finding for each listener that goes \
-            on by the old value. It is what `mpscope trace` tells, without the connections.
+            namespace; for each change of the path manager's limits and endpoints; listeners as they \
+            open and close; and findings: who goes on by an old value, and whom to restart. It is what \
+            `mpscope trace` tells, without the connections.
 
             Exit status: as of `mpscope trace`.
             """)

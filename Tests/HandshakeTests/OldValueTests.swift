@@ -107,7 +107,7 @@ private struct World {
         o.created = isKnown ? created : 0
         o.local = Endpoint(Address(v4: 0), port)
         tracker.take(o)
-        let wasRefused = refused.contains(pid)
+        let wasRefused = refused.contains(pid) && !isOn
         servers[o.socket] = Server(
             pid: pid, port: port, isMptcp: msk != nil, wasRefused: wasRefused, madeWhileOn: isOn)
         return o.socket
@@ -234,6 +234,17 @@ private struct World {
         _ = world.socket(1)
         world.toggle()
         _ = world.socket(1)
+        let listener = world.listen(1, wants: false)
+        world.accept(listener)
+        #expect(world.findings.isEmpty)
+    }
+
+    /// It asked before, and does not ask again: but this listener could have had it.
+    @Test func whoWasRefusedAndListensOnTcpLater() {
+        var world = World()
+        world.toggle()
+        _ = world.socket(1)
+        world.toggle()
         let listener = world.listen(1, wants: false)
         world.accept(listener)
         #expect(world.findings.isEmpty)
@@ -471,5 +482,76 @@ private struct World {
     private static func word(after prefix: String, in message: String) -> String {
         guard let range = message.firstRange(of: prefix) else { return "?" }
         return String(message[range.upperBound...].prefix { $0.isNumber })
+    }
+}
+
+/// The path manager's limits.
+@Suite struct LimitTests {
+    private static let few = "add_addr_accepted 0 subflows 2"
+    private static let many = "add_addr_accepted 2 subflows 4"
+
+    private func change(_ world: inout World, _ old: String, _ new: String, since earliest: UInt64) {
+        world.tracker.take(
+            limits: SettingChange(
+                time: world.pass(), netns: World.netns, name: "limits", old: old, new: new, source: .poll,
+                accepted: true, earliest: earliest))
+    }
+
+    private func addresses(_ world: World) -> [AddressRecord] {
+        world.tracker.records.compactMap { if case .address(let it) = $0 { it } else { nil } }
+    }
+
+    @Test func whatWasMadeBeforeKeepsThem() throws {
+        var world = World()
+        world.tracker.know("limits", is: Self.few, in: World.netns)
+        let open = try world.sockets(1, 5)[0]
+        world.connect(open, 5)
+        let waiting = try world.sockets(1, 6)[0]
+        let earliest = world.pass()
+        // It may have been made before or after.
+        let between = try world.sockets(1, 7)[0]
+        change(&world, Self.few, Self.many, since: earliest)
+        let record = try #require(addresses(world).last)
+        #expect(record.change == .limits && record.old == Self.few && record.new == Self.many)
+        #expect(record.source == .poll && record.sampledAt == .socket)
+        #expect(record.affected?.connections == [1] && record.affected?.sockets == [2])
+        var found = world.takeFindings()
+        #expect(found.map(\.kind) == [.settingNeedsRestart])
+        #expect(found[0].sysctl == nil)
+        #expect(found[0].message.contains("1 connection and 1 socket made before keep \(Self.few)"))
+        #expect(found[0].advice.contains("p5 (pid 5), p6 (pid 6)"))
+        world.end(between)
+        world.end(open)
+        #expect(world.takeFindings().isEmpty)
+        world.end(waiting)
+        found = world.takeFindings()
+        #expect(found.map(\.state) == [.closed])
+    }
+
+    @Test func itIsOverWhenTheyAreBack() throws {
+        var world = World()
+        world.tracker.know("limits", is: Self.few, in: World.netns)
+        let open = try world.sockets(1, 5)[0]
+        world.connect(open, 5)
+        var earliest = world.pass()
+        change(&world, Self.few, Self.many, since: earliest)
+        let later = try world.sockets(1, 6)[0]
+        world.connect(later, 6)
+        earliest = world.pass()
+        change(&world, Self.many, Self.few, since: earliest)
+        // Now it is the other one that is behind.
+        let found = world.takeFindings()
+        #expect(found.map(\.state) == [.open, .closed, .open])
+        #expect(found[2].message.contains("1 connection made before keep \(Self.many)"))
+        #expect(found[2].advice.contains("p6 (pid 6)"))
+    }
+
+    @Test func endpointsLeaveNobodyBehind() throws {
+        var world = World()
+        world.tracker.take(
+            endpoint: Endpoint(Address(v4: 0x0a00_0001), 0), id: 3, .endpointAdded, in: 7, at: 5)
+        let record = try #require(addresses(world).first)
+        #expect(record.conn == 0 && record.netns == 7 && record.id == 3 && record.sampledAt == .use)
+        #expect(world.findings.isEmpty)
     }
 }

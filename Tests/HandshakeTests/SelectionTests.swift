@@ -66,6 +66,27 @@ import Testing
         #expect(select { $0.namespaces = [78] }.isEmpty)
     }
 
+    @Test func aRefusedSocketIsNobodysHandshake() {
+        var tracker = Tracker(Self.withSteps)
+        var refused = Observation(time: 5, step: .socketRefused, hook: .initSock, side: .client)
+        refused.netns = 77
+        refused.owner = Walk.owner
+        tracker.take(refused)
+        for (namespaces, count) in [(Set<UInt32>([77]), 1), ([78], 0)] {
+            var selection = Selection()
+            selection.namespaces = namespaces
+            var out: ContiguousArray<Record> = []
+            for record in tracker.records { selection.pass(record, to: &out) }
+            #expect(Array(out).steps.count == count)
+        }
+    }
+
+    private static var withSteps: Tracker.Options {
+        var options = Tracker.Options()
+        options.steps = true
+        return options
+    }
+
     @Test func findingsPassWithoutTheirConnection() {
         var tracker = Tracker()
         var walk = Walk()

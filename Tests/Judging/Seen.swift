@@ -297,7 +297,10 @@ package struct Seen {
         _ side: Side, without: (Line) -> Set<String> = { _ in [] },
         leavingOut isLeftOut: (Line) -> Bool = { _ in false }
     ) -> [[String]] {
-        let all = handshakes(side) + lines("join", side) + lines("fallback", side) + lines("address", side)
+        let all =
+            handshakes(side) + lines("join", side) + lines("fallback", side)
+            // What is looked at now and then, each trace sees at another moment.
+            + lines("address", side).filter { $0.number("conn") != nil }
         return all.filter { !isLeftOut($0) }.map { line in
             var fields = line.fields
             for key in without(line).union(["seq", "mono_ns", "time", "conn"]) { fields[key] = nil }

@@ -121,6 +121,21 @@ extension Live {
                 ])
         }
 
+        /// Also while nothing else happens from one look to the next.
+        @Test func noWriteIsToldTwice() throws {
+            let stage = try Stage(executable: try Program.path())
+            let space = stage.server.namespace
+            let file = try traced { _ in
+                for value in 100..<106 {
+                    try set("net.mptcp.add_addr_timeout", "\(value)", space)
+                    poll(nil, 0, 450)
+                }
+            }
+            let told = file.of("sysctl", in: space.inode)
+            #expect(told.map { $0.text("new") } == (100..<106).map { "\($0)" })
+            #expect(told.allSatisfy { $0.text("source") == "bpf" })
+        }
+
         /// The kernel writes `pm_type` with `path_manager`: that is one write.
         @Test func onesWriteThatChangesTwo() throws {
             let stage = try Stage(executable: try Program.path())
