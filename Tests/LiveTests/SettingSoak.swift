@@ -177,7 +177,8 @@ private struct SoakCourse: ~Copyable {
             if isOn.server { refused.remove(puppet) } else { refused.insert(puppet) }
         }
         let listener = Listener(
-            puppet: puppet, port: port, isMptcp: said == "ok mptcp", wasRefused: refused.contains(puppet) && !isOn.server,
+            puppet: puppet, port: port, isMptcp: said == "ok mptcp",
+            wasRefused: refused.contains(puppet) && !isOn.server,
             madeWhileOn: isOn.server)
         try #require(listener.isMptcp == (wants && isOn.server))
         listeners.append(listener)
