@@ -35,7 +35,7 @@ struct ActorProcess: ~Copyable {
         let error = try DescriptorPair.pipe()
         var command = wrapper + [executable, Actor.word, role] + arguments
         let first = command.removeFirst()
-        guard let program = Tool.find(first) else { throw .noTool(first) }
+        guard let program = wrapper.isEmpty ? first : Tool.find(first) else { throw .noTool(first) }
         let child = try ChildProcess(
             program, command,
             descriptors: [input.reading.raw, output.writing.raw, error.writing.raw]

@@ -265,7 +265,8 @@ extension Scenario {
 
                 """),
             .daemon(.server, ["mptcpize", "run"] + nginxCommand, pidFile: "$folder/pid"),
-            .start("client", .client),
+            // Whose its socket is by now is looked up a moment after listen().
+            .start("client", .client), .pause(100),
         ] + visit(1) + [
             turn(.server, 0), .pause(100), .run(.server, nginxCommand + ["-s", "reload"]), .pause(300),
         ]
@@ -273,7 +274,7 @@ extension Scenario {
                 .open, .run(.server, nginxCommand + ["-s", "quit"]), .gone("$folder/pid"),
                 // Under mptcpize it gets no socket at all now; without, a plain one.
                 .run(.server, ["mptcpize", "run"] + nginxCommand, status: 1),
-                .daemon(.server, nginxCommand, pidFile: "$folder/pid"),
+                .daemon(.server, nginxCommand, pidFile: "$folder/pid"), .pause(100),
                 turn(.server, 1),
             ] + visit(3) + [.run(.server, nginxCommand + ["-s", "quit"]), .gone("$folder/pid")],
         expected: Sides(

@@ -186,7 +186,8 @@ extension TraceFile {
         let conns = Set(of("handshake", in: netns).compactMap { $0.number("conn") })
         var told: [String] = []
         for type in ["handshake", "join", "fallback", "address", "step"] {
-            for line in of(type, in: netns) where type != "step" || line.number("conn") != nil {
+            for line in of(type, in: netns)
+            where !["step", "address"].contains(type) || line.number("conn") != nil {
                 // Of a listener.
                 if line.text("step") == "socket_created", !conns.contains(line.number("conn") ?? 0) {
                     continue

@@ -15,6 +15,8 @@ struct SsRows: Equatable {
     private var plain: [Plain] = []
     /// Where MPTCP listens.
     private var mptcpPorts: Set<Int> = []
+    /// The switch there, as sysctl prints it.
+    private let enabled: String
 
     private struct Plain: Equatable {
         let port: Int
@@ -43,6 +45,9 @@ struct SsRows: Equatable {
             try Tool.check("ip", ["netns", "exec", namespace, "ss", options]).standardOutput
                 .split(separator: "\n").map { $0.split(whereSeparator: \.isWhitespace) }
         }
+        enabled = try Tool.check(
+            "ip", ["netns", "exec", namespace, "sysctl", "-n", "net.mptcp.enabled"]
+        ).standardOutput.filter { !$0.isWhitespace }
         let mptcpRows = try rows("-MHanpieO").filter { $0.count >= 5 }
         mptcpPorts = Set(mptcpRows.filter { $0[0] == "LISTEN" }.map { Self.port($0[3]) })
         // How many subflows each token has.
@@ -118,7 +123,7 @@ struct SsRows: Equatable {
         let namespaces = lines.filter { $0.type == "namespace" }
         #expect(namespaces.count == 1)
         #expect(namespaces.first?.number("other_tcp") == plain.count - expected.count)
-        #expect(namespaces.first?.flag("enabled") == true)
+        #expect(namespaces.first?.flag("enabled") == (enabled == "1"))
         #expect(lines.filter { $0.type == "hidden" } == [])
     }
 
