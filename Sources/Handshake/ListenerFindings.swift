@@ -12,9 +12,20 @@ extension Tracker {
         return name
     }
 
+    /// Whether an MPTCP socket may be older than the switch's being off. One that was made later shows that
+    /// it is on again, which nobody saw.
+    /// - Parameter opened: when it is first known to have been there; 0: before the trace.
+    func mayOutlive(_ name: String, in netns: UInt32, created: UInt64, opened: UInt64) -> Bool {
+        if created != 0 { return history.value(name, in: netns, at: created) != "0" }
+        if options.seesWrites || opened == 0 { return true }
+        return history.lastChange(name, in: netns).map { opened <= $0.earliest } ?? false
+    }
+
     /// The switch is off there, and this listener takes MPTCP (`listener_outlives_disable`).
     mutating func checkOutliving(_ listener: Listener, at time: UInt64) {
-        guard listener.transport == .mptcp, let name = switchOff(in: listener.netns) else { return }
+        guard listener.transport == .mptcp, let name = switchOff(in: listener.netns),
+            mayOutlive(name, in: listener.netns, created: listener.created, opened: listener.opened)
+        else { return }
         let cause = Cause(
             kind: .listenerOutlivesDisable, setting: name, netns: listener.netns,
             subject: .listener(listener.id))
@@ -36,6 +47,11 @@ extension Tracker {
     mutating func checkOutliving(accepted index: Int32, at time: UInt64) {
         let connection = connections[index]
         guard connection.side == .server, let name = switchOff(in: connection.netns) else { return }
+        let listener = listeners[connection.listener]
+        guard
+            mayOutlive(
+                name, in: connection.netns, created: listener?.created ?? 0, opened: listener?.opened ?? time)
+        else { return }
         let cause = Cause(
             kind: .listenerOutlivesDisable, setting: name, netns: connection.netns,
             subject: connection.listener == 0 ? .namespace : .listener(connection.listener))

@@ -14,14 +14,22 @@ extension Tracker {
 
     private static let checksumName = "net.mptcp.checksum_enabled"
 
-    /// connect() of an MPTCP socket.
-    func oldValues(_ observation: Observation) -> OldValues {
+    /// connect() of an MPTCP socket that was made then; 0: not known.
+    func oldValues(_ observation: Observation, created: UInt64) -> OldValues {
         guard observation.step == .synSent, observation.facts.contains(.mptcpSocket) else { return [] }
         var old: OldValues = []
         // Only a socket that is older has it.
-        if switchOff(in: observation.netns) != nil { old.insert(.enabled) }
-        if observation.facts.contains(.requestsMptcp), let made = observation.socketChecksum,
-            let now = history.value(Self.checksumName, in: observation.netns), now != (made ? "1" : "0")
+        if let name = switchOff(in: observation.netns),
+            mayOutlive(name, in: observation.netns, created: created, opened: observation.time)
+        {
+            old.insert(.enabled)
+        }
+        if observation.facts.contains(.requestsMptcp),
+            let made = observation.socketChecksum.map({ $0 ? "1" : "0" }),
+            let now = history.value(Self.checksumName, in: observation.netns), now != made,
+            created != 0
+                ? history.value(Self.checksumName, in: observation.netns, at: created) ?? made == made
+                : options.seesWrites
         {
             old.insert(.checksum)
         }

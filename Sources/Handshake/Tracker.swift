@@ -21,6 +21,9 @@ public struct Tracker {
         /// ns after which a client's handshake whose end was not seen is let go;
         /// tcp_syn_retries = 6 means 127 s.
         public var clientPatience: UInt64 = 300_000_000_000
+        /// Every write to a setting is seen; else it is looked at now and then, and may have been another
+        /// value meanwhile.
+        public var seesWrites = true
         /// Of the hash by which half-open handshakes are found.
         public var seed: UInt64 = 0x6d70_7363_6f70_6521
 

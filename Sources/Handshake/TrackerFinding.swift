@@ -130,7 +130,7 @@ extension Tracker {
             if connections[known].state == .created {
                 connections.setSubflow(known, observation.socket)
                 connections.renew(known, at: observation.time)
-                connections[known].oldValues = oldValues(observation)
+                connections[known].oldValues = oldValues(observation, created: connections[known].created)
                 return known
             }
             forget(known)
@@ -138,7 +138,7 @@ extension Tracker {
         let index = add(observation)
         if let index {
             connections.setSubflow(index, observation.socket)
-            connections[index].oldValues = oldValues(observation)
+            connections[index].oldValues = oldValues(observation, created: observation.created)
         }
         return index
     }

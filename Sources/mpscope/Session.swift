@@ -156,6 +156,9 @@ final class Session {
         var tracking = Tracker.Options()
         tracking.steps = options.steps
         tracking.allTcp = options.allTcp
+        tracking.seesWrites = tracer.reports.contains {
+            $0.plan.hook == .sysctl && $0.status == .attached
+        }
         tracking.seed = UInt64.random(in: .min ... .max)
         tracker = Tracker(tracking)
     }

@@ -20,7 +20,7 @@ private struct World {
         var madeWhileOn: Bool
     }
 
-    var tracker = Tracker()
+    var tracker: Tracker
     var now: UInt64 = 1_000
     var isOn = true
     var pointer: UInt64 = 0x1000
@@ -29,7 +29,12 @@ private struct World {
     /// Processes that got no MPTCP socket when they asked last.
     var refused: Set<UInt32> = []
 
-    init() { tracker.know(Self.enabled, is: "1", in: Self.netns) }
+    init(seesWrites: Bool = true) {
+        var options = Tracker.Options()
+        options.seesWrites = seesWrites
+        tracker = Tracker(options)
+        tracker.know(Self.enabled, is: "1", in: Self.netns)
+    }
 
     mutating func pass() -> UInt64 {
         // Longer than a finding waits: everything is told.
@@ -392,6 +397,63 @@ private struct World {
         for msk in pool { world.end(msk) }
         found = world.takeFindings()
         #expect(found.map(\.state) == [.closed])
+    }
+
+    // MARK: where writes are not seen
+
+    /// It is on again, which the next look will show: what is made meanwhile is not old.
+    @Test func whatShowsThatItIsOnAgainIsNotOld() throws {
+        var world = World(seesWrites: false)
+        let earliest = world.pass()
+        world.set("1", "0", source: .poll, earliest: earliest)
+        // World knows better.
+        let listener = world.listen(1, wants: true)
+        world.accept(listener)
+        let known = try world.sockets(1, 5)[0]
+        world.connect(known, 5)
+        world.connect(0x77, 6)
+        #expect(world.findings.isEmpty)
+    }
+
+    @Test func whatIsOlderIsOldAllTheSame() throws {
+        var world = World(seesWrites: false)
+        let listener = world.listen(1, wants: true)
+        let known = try world.sockets(1, 5)[0]
+        let earliest = world.pass()
+        world.set("1", "0", source: .poll, earliest: earliest)
+        world.accept(listener)
+        world.connect(known, 5)
+        #expect(
+            world.findings.map(\.kind) == [
+                .listenerOutlivesDisable, .listenerOutlivesDisable, .socketOutlivesToggle,
+            ])
+    }
+
+    /// The out-of-tree stack: a plain listener there is plain because the switch was off.
+    @Test func aPlainListenerOfTheOtherStack() {
+        var tracker = Tracker()
+        let name = "net.mptcp.mptcp_enabled"
+        tracker.know(name, is: "0", in: 1)
+        func listening(_ socket: UInt64, at time: UInt64) -> Observation {
+            var o = Observation(time: time, step: .listening, hook: .listenStart, side: .server)
+            o.netns = 7
+            o.socket = socket
+            o.facts = .plainSocket
+            o.local = Endpoint(Address(v4: 0), 80)
+            return o
+        }
+        tracker.take(listening(0x10, at: 5))
+        tracker.take(
+            SettingChange(
+                time: 10, netns: 1, name: name, old: "0", new: "1", source: .poll, accepted: true,
+                earliest: 8))
+        tracker.take(listening(0x20, at: 20))
+        let found = tracker.records.compactMap { record -> AnomalyRecord? in
+            if case .anomaly(let it) = record { it } else { nil }
+        }
+        #expect(found.map(\.kind) == [.listenerPredatesEnable])
+        #expect(found.map(\.listener) == [1])
+        #expect(found.map(\.severity) == [.warning])
     }
 
     // MARK: all together

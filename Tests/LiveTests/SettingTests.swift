@@ -149,6 +149,43 @@ extension Live {
             #expect(file.of("sysctl", in: space.inode).map { $0.text("name") } == ["net.mptcp.path_manager"])
         }
 
+        /// Where no program sees writes: without cgroup v2, of which a mount namespace can do without.
+        @Test func withoutCgroupsItLooks() throws {
+            let stage = try Stage(executable: try Program.path())
+            let space = stage.server.namespace
+            var server = try Actors.server(stage.server, port: 27742)
+            _ = try server.expect(["ready"], interruptedBy: -1)
+            let ready = "\(TemporaryFolder.path)/ready-\(getpid())"
+            unlink(ready)
+            defer { unlink(ready) }
+            let script = """
+                grep cgroup /proc/self/mounts | cut -d' ' -f2 | sort -r | xargs -n1 umount -l
+                "$0" watch --format json --netns \(space.name) --ready-file \(ready) 2>/dev/null &
+                while ! [ -e \(ready) ]; do sleep 0.02; done
+                for value in 0 1; do
+                    ip netns exec \(space.name) sysctl -qw net.mptcp.enabled=$value; sleep 2.2
+                done
+                kill -INT $!; wait $!
+                """
+            let output = try Tool.run(
+                "unshare", ["-m", "bash", "-c", script, try Program.path()], seconds: 30)
+            #expect(output.status == 0, "\(output.standardError)")
+            let lines = try Line.all(Array(output.standardOutput.utf8))
+            #expect(
+                lines.map(\.type) == [
+                    "meta", "listener", "sysctl", "anomaly", "sysctl", "anomaly", "summary",
+                ])
+            let changes = lines.filter { $0.type == "sysctl" }
+            #expect(changes.map { $0.text("source") } == ["poll", "poll"])
+            #expect(changes.map { $0.text("new") } == ["0", "1"])
+            #expect(changes.allSatisfy { $0.number("pid") == nil })
+            let findings = lines.filter { $0.type == "anomaly" }
+            #expect(findings.map { $0.text("state") } == ["open", "closed"])
+            server.tell("close")
+            _ = try server.expect(["done"], interruptedBy: -1)
+            try server.finish()
+        }
+
         /// `mpscope watch` tells settings, listeners and findings, and no connection.
         @Test func watchTellsNoConnections() throws {
             let stage = try Stage(executable: try Program.path())
