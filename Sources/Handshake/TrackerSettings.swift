@@ -9,7 +9,12 @@ extension Tracker {
     }
 
     /// A namespace is gone: its number may be another's.
-    public mutating func forget(netns: UInt32) { history.forget(netns) }
+    public mutating func forget(netns: UInt32, at time: UInt64) {
+        history.forget(netns)
+        closeFindings(at: time, because: "The network namespace is gone.") { cause, _ in
+            cause.netns == netns && netns != 0
+        }
+    }
 
     /// Takes a change of a setting, in its place among the observations.
     public mutating func take(_ change: SettingChange) {

@@ -28,6 +28,13 @@ extension NetworkNamespace {
         return NamespaceBooks(cookie: cookie, counters: counters)
     }
 
+    /// The kernel's number of the namespace, see `NamespaceBooks.cookie`.
+    ///
+    /// - Throws: `KernelError` when the namespace is gone, or can't be entered.
+    public func cookie() throws(KernelError) -> UInt64? {
+        try inside { () throws(KernelError) in Self.cookieHere() }
+    }
+
     private static func cookieHere() -> UInt64? {
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return nil }

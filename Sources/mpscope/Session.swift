@@ -35,6 +35,8 @@ final class Session {
     private let holders = ListenerHolders()
     /// How many may wait.
     private static let heldLimit = 65_536
+    /// A program sees every write to a setting.
+    private let seesWrites: Bool
     /// The namespace that was asked about last.
     private var lastLearnt: UInt32 = 0
     private var tracker: Tracker
@@ -156,9 +158,8 @@ final class Session {
         var tracking = Tracker.Options()
         tracking.steps = options.steps
         tracking.allTcp = options.allTcp
-        tracking.seesWrites = tracer.reports.contains {
-            $0.plan.hook == .sysctl && $0.status == .attached
-        }
+        seesWrites = tracer.reports.contains { $0.plan.hook == .sysctl && $0.status == .attached }
+        tracking.seesWrites = seesWrites
         tracking.seed = UInt64.random(in: .min ... .max)
         tracker = Tracker(tracking)
     }
@@ -376,6 +377,11 @@ final class Session {
 
     /// What no program saw.
     private func compare(_ look: SettingsWatch.Look) {
+        for netns in settings.gone(at: look) {
+            tracker.forget(netns: netns, at: look.time)
+            if lastLearnt == netns { lastLearnt = 0 }
+        }
+        for (netns, values) in settings.new(at: look) { know(values, in: netns) }
         for change in settings.changes(since: look) {
             if change.name == Setting.limits.name {
                 tracker.take(limits: change)
@@ -430,10 +436,12 @@ final class Session {
     private func learn(_ netns: UInt32) {
         guard netns != lastLearnt else { return }
         lastLearnt = netns
-        let since = hasAttached(.sysctl) ? 0 : KernelClock.monotonic()
-        for (name, value) in settings.learn(netns) ?? [] {
-            tracker.know(name, is: value, in: netns, since: since)
-        }
+        if let values = settings.learn(netns) { know(values, in: netns) }
+    }
+
+    private func know(_ values: [String: String], in netns: UInt32) {
+        let since = seesWrites ? 0 : KernelClock.monotonic()
+        for (name, value) in values { tracker.know(name, is: value, in: netns, since: since) }
     }
 
     private func consume(atMost limit: Int, _ take: @escaping (Observation) -> Void) throws -> Int {

@@ -16,9 +16,12 @@ final class SettingsWatch {
     /// Those to look at; nil: all that can be found.
     private let only: [NetworkNamespace]?
     private var namespaces: [UInt32: NetworkNamespace] = [:]
-    private var values: [Key: String] = [:]
+    private var values: [Key: String] = [:] { didSet { isOffKnown = nil } }
+    /// See `isOffAnywhere`; nil: to be found out.
+    private var isOffKnown: Bool?
     /// The path manager's endpoints.
     private var endpoints: [UInt32: Set<PathManagerEndpoint>] = [:]
+    private var cookies: [UInt32: UInt64] = [:]
     /// The path manager's limits among the settings.
     private static let limits = Setting.limits.name
     /// Writes of which is not known yet whether they were taken.
@@ -50,26 +53,37 @@ final class SettingsWatch {
         for (key, value) in values { tracker.know(key.name, is: value, in: key.netns) }
     }
 
+    /// What a namespace has, as it is read.
+    private static func read(_ namespace: NetworkNamespace) -> State? {
+        guard var found = (try? MptcpSettings.read(in: namespace))?.values else { return nil }
+        let manager = (try? PathManagerState.read(in: namespace)).flatMap { $0 }
+        found[limits] = manager?.limits.words
+        return State(
+            values: found, endpoints: Set(manager?.endpoints ?? []),
+            cookie: (try? namespace.cookie()).flatMap { $0 })
+    }
+
     /// The values in a namespace that was found only now; nil: it is not new, or can't be looked into.
-    func learn(_ netns: UInt32) -> [(name: String, value: String)]? {
+    func learn(_ netns: UInt32) -> [String: String]? {
         guard learnt.insert(netns).inserted, only == nil, namespaces[netns] == nil else { return nil }
         for namespace in (try? NetworkNamespaces.all()) ?? [] { namespaces[namespace.inode] = namespace }
-        guard let namespace = namespaces[netns], let found = try? MptcpSettings.read(in: namespace) else {
-            return nil
-        }
-        for (name, value) in found.values { values[Key(netns: netns, name: name)] = value }
-        var learnt = found.values.map { (name: $0.key, value: $0.value) }
-        if let state = try? PathManagerState.read(in: namespace) {
-            values[Key(netns: netns, name: Self.limits)] = state.limits.words
-            endpoints[netns] = Set(state.endpoints)
-            learnt.append((Self.limits, state.limits.words))
-        }
-        return learnt
+        guard let namespace = namespaces[netns], let found = Self.read(namespace) else { return nil }
+        know(found, in: netns)
+        return found.values
+    }
+
+    private func know(_ state: State, in netns: UInt32) {
+        for (name, value) in state.values { values[Key(netns: netns, name: name)] = value }
+        endpoints[netns] = state.endpoints
+        cookies[netns] = state.cookie
     }
 
     /// Whether MPTCP is switched off anywhere.
     var isOffAnywhere: Bool {
-        values.contains { SettingsWatch.switches.contains($0.key.name) && $0.value == "0" }
+        if let isOffKnown { return isOffKnown }
+        let isOff = values.contains { Self.switches.contains($0.key.name) && $0.value == "0" }
+        isOffKnown = isOff
+        return isOff
     }
 
     private static let switches: Set<String> = ["net.mptcp.enabled", "net.mptcp.mptcp_enabled"]
@@ -86,21 +100,18 @@ final class SettingsWatch {
             let found = only ?? (try? NetworkNamespaces.all()) ?? []
             namespaces = Dictionary(found.map { ($0.inode, $0) }, uniquingKeysWith: { first, _ in first })
         }
-        var seen: [Key: String] = [:]
-        var seenEndpoints: [UInt32: Set<PathManagerEndpoint>] = [:]
-        for (netns, namespace) in namespaces {
-            guard let settings = try? MptcpSettings.read(in: namespace) else { continue }
-            for (name, value) in settings.values { seen[Key(netns: netns, name: name)] = value }
-            if let state = try? PathManagerState.read(in: namespace) {
-                seen[Key(netns: netns, name: Self.limits)] = state.limits.words
-                seenEndpoints[netns] = Set(state.endpoints)
-            }
-        }
-        if evenSoon {
-            values = seen
-            endpoints = seenEndpoints
-        }
-        return Look(time: now, before: before, seen: seen, endpoints: seenEndpoints)
+        var states: [UInt32: State] = [:]
+        for (netns, namespace) in namespaces { states[netns] = Self.read(namespace) }
+        if evenSoon { for (netns, state) in states { know(state, in: netns) } }
+        return Look(time: now, before: before, states: states)
+    }
+
+    fileprivate struct State {
+        /// Settings, and the limits.
+        var values: [String: String]
+        var endpoints: Set<PathManagerEndpoint>
+        /// Tells the namespace from another that had its number before; nil: the kernel does not tell.
+        var cookie: UInt64?
     }
 
     struct Look {
@@ -108,16 +119,39 @@ final class SettingsWatch {
         private(set) var time: UInt64
         /// That of the look before.
         fileprivate var before: UInt64
-        fileprivate var seen: [Key: String]
-        fileprivate var endpoints: [UInt32: Set<PathManagerEndpoint>]
+        fileprivate var states: [UInt32: State]
 
-        fileprivate init(
-            time: UInt64, before: UInt64, seen: [Key: String], endpoints: [UInt32: Set<PathManagerEndpoint>]
-        ) {
+        fileprivate init(time: UInt64, before: UInt64, states: [UInt32: State]) {
             self.time = time
             self.before = before
-            self.seen = seen
-            self.endpoints = endpoints
+            self.states = states
+        }
+    }
+
+    /// Namespaces that are there no more, or are others under the same number.
+    func gone(at look: Look) -> [UInt32] {
+        let known = Set(values.keys.map(\.netns))
+        let gone = known.filter { netns in
+            guard let state = look.states[netns] else { return true }
+            if let before = cookies[netns], let now = state.cookie { return before != now }
+            return false
+        }
+        for netns in gone {
+            for key in values.keys where key.netns == netns { values[key] = nil }
+            endpoints[netns] = nil
+            cookies[netns] = nil
+            learnt.remove(netns)
+            if look.states[netns] == nil { namespaces[netns] = nil }
+        }
+        return gone.sorted()
+    }
+
+    /// Namespaces that were not there before, and what they have.
+    func new(at look: Look) -> [(netns: UInt32, values: [String: String])] {
+        let known = Set(values.keys.map(\.netns))
+        return look.states.filter { !known.contains($0.key) }.sorted { $0.key < $1.key }.map { netns, state in
+            know(state, in: netns)
+            return (netns, state.values)
         }
     }
 
@@ -130,8 +164,10 @@ final class SettingsWatch {
     /// Endpoints that came and went.
     func endpointChanges(since look: Look) -> [EndpointChange] {
         var changes: [EndpointChange] = []
-        for (netns, now) in look.endpoints.sorted(by: { $0.key < $1.key }) {
+        for (netns, state) in look.states.sorted(by: { $0.key < $1.key }) {
+            let now = state.endpoints
             guard let before = endpoints[netns], before != now else { continue }
+            endpoints[netns] = now
             func add(_ some: Set<PathManagerEndpoint>, _ change: AddressChange) {
                 for endpoint in some.sorted(by: { $0.id < $1.id }) {
                     changes.append(EndpointChange(netns: netns, endpoint: endpoint, change: change))
@@ -140,26 +176,25 @@ final class SettingsWatch {
             add(before.subtracting(now), .endpointRemoved)
             add(now.subtracting(before), .endpointAdded)
         }
-        endpoints = look.endpoints
         return changes
     }
 
     /// What no program saw.
     func changes(since look: Look) -> [SettingChange] {
         var changes: [SettingChange] = []
-        for (key, value) in look.seen where !touched.contains(key) && open[key] == nil {
-            if let before = values[key], before != value {
-                changes.append(
-                    SettingChange(
-                        time: look.time, netns: key.netns, name: key.name, old: before, new: value,
-                        source: .poll, accepted: true, earliest: look.before))
+        for (netns, state) in look.states {
+            for (name, value) in state.values {
+                let key = Key(netns: netns, name: name)
+                if touched.contains(key) || open[key] != nil { continue }
+                if let before = values[key], before != value {
+                    changes.append(
+                        SettingChange(
+                            time: look.time, netns: netns, name: name, old: before, new: value,
+                            source: .poll, accepted: true, earliest: look.before))
+                }
+                values[key] = value
             }
         }
-        // Of namespaces that are gone nothing is kept; of new ones, what they begin with.
-        let known = Set(look.seen.keys)
-        values = values.filter { touched.contains($0.key) || known.contains($0.key) }
-        values.merge(look.seen) { before, now in now }
-        for key in touched { values[key] = current(key) ?? values[key] }
         return changes.sorted { ($0.netns, $0.name) < ($1.netns, $1.name) }
     }
 

@@ -149,6 +149,40 @@ extension Live {
             #expect(file.of("sysctl", in: space.inode).map { $0.text("name") } == ["net.mptcp.path_manager"])
         }
 
+        /// A namespace that is gone leaves its number to another, and nothing else.
+        @Test func aNumberThatIsUsedAgain() throws {
+            let name = "mpscope-again-\(getpid())"
+            let script = """
+                ip netns add $0; ip netns exec $0 sysctl -qw net.mptcp.enabled=0; stat -Lc %i /run/netns/$0
+                sleep 1.5; ip netns del $0; sleep 0.8; ip netns add $0; stat -Lc %i /run/netns/$0; sleep 1.5
+                ip -n $0 link set lo up; exec ip netns exec $0 python3 -c '
+                import socket
+                def listener(port, protocol):
+                    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+                    made.bind(("127.0.0.1", port)); made.listen()
+                    return made
+                held = [listener(99, 262), listener(98, 0)]
+                for port in [99, 98]:
+                    held.append(socket.create_connection(("127.0.0.1", port)))
+                    held.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262))
+                    held[-1].connect(("127.0.0.1", port))
+                '
+                """
+            defer { _ = try? Tool.run("ip", ["netns", "del", name]) }
+            var numbers: [String] = []
+            let file = try traced { _ in
+                numbers = try Tool.check("bash", ["-c", script, name]).standardOutput
+                    .split(separator: "\n").map(String.init)
+            }
+            // Or there is nothing to be seen of it.
+            try #require(Set(numbers).count == 1, "\(numbers)")
+            let netns = try #require(UInt32(numbers[0]))
+            #expect(file.of("anomaly", in: netns) == [])
+            #expect(file.of("sysctl", in: netns).map { $0.text("source") } == ["bpf"])
+            let opened = file.of("listener", in: netns).filter { $0.text("state") == "open" }
+            #expect(opened.map { $0.flag("enabled_at_creation") } == [true, true])
+        }
+
         /// Where no program sees writes: without cgroup v2, of which a mount namespace can do without.
         @Test func withoutCgroupsItLooks() throws {
             let stage = try Stage(executable: try Program.path())
