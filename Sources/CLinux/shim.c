@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,16 @@ int mps_setns_net(int fd)
 int mps_namespace_type(int fd)
 {
 	return ioctl(fd, NS_GET_NSTYPE);
+}
+
+int mps_stream_socket(int family, int protocol)
+{
+	return socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol);
+}
+
+int mps_datagram_socket(int family, int protocol)
+{
+	return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, protocol);
 }
 
 int mps_gettid(void)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 import Handshake
 
@@ -36,7 +37,7 @@ extension NetworkNamespace {
     }
 
     private static func cookieHere() -> UInt64? {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let descriptor = mps_datagram_socket(AF_UNIX, 0)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
         var cookie: UInt64 = 0

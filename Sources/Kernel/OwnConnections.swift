@@ -86,8 +86,7 @@ public enum OwnConnections {
     private static let protocolMPTCP: Int32 = 262
 
     private static func bound(_ transport: Int32, _ address: UInt32) throws(KernelError) -> OwnedDescriptor {
-        let descriptor = socket(
-            AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), transport)
+        let descriptor = mps_stream_socket(AF_INET, transport)
         guard descriptor >= 0 else {
             throw .last("make a socket", "of protocol \(transport)", remedy: "net.mptcp.enabled may be 0")
         }

@@ -14,6 +14,10 @@ int mps_clone_newnet(void);
 int mps_setns_net(int fd);
 /* The CLONE_NEW... constant of the namespace that is open as `fd`; -1 and errno if it is none. */
 int mps_namespace_type(int fd);
+/* socket() with SOCK_STREAM or SOCK_DGRAM, and SOCK_CLOEXEC: constants that belong, in Swift, to whichever
+ * module of C happens to be read first. */
+int mps_stream_socket(int family, int protocol);
+int mps_datagram_socket(int family, int protocol);
 /* The calling thread's id. */
 int mps_gettid(void);
 /* The name in a directory entry; as long as the entry is valid. */
