@@ -14,6 +14,9 @@ struct Cause: Hashable {
     var setting: String
     var netns: UInt32
     var subject: Subject
+    /// With what the sockets were made that it is about: it is over once the setting has that again; nil: by
+    /// what ends it otherwise.
+    var madeUnder: String?
 }
 
 /// A finding that is open.
@@ -30,8 +33,6 @@ struct Finding {
     var isTold = true
     /// Of the last that showed it, if that was not written.
     var conn: UInt64 = 0
-    /// With what the sockets were made that it is about: it is over once the setting has that again.
-    var madeUnder: String?
     /// Sockets and connections (`conn`, marked `isMember`) it is about, and with whose last it ends; empty:
     /// it does not.
     var members: Set<UInt64> = []
@@ -43,27 +44,47 @@ struct Findings {
     /// Those whose count has grown and was not written.
     private(set) var untold: Set<Cause> = []
     private var memberships: [UInt64: Set<Cause>] = [:]
+    /// How many there are about each.
+    private var subjects: [Cause.Subject: Int] = [:]
     /// One is told at most so often, ns.
     static let pause: UInt64 = 1_000_000_000
     private static let limit = 16_384
 
     var isFull: Bool { open.count >= Self.limit }
 
-    subscript(cause: Cause) -> Finding? {
-        get { open[cause] }
-        set {
-            if let newValue {
-                for member in newValue.members where open[cause]?.members.contains(member) != true {
-                    memberships[member, default: []].insert(cause)
-                }
-                if newValue.isTold { untold.remove(cause) } else { untold.insert(cause) }
-            } else {
-                untold.remove(cause)
-                for member in open[cause]?.members ?? [] { leave(member, cause) }
-            }
-            open[cause] = newValue
+    subscript(cause: Cause) -> Finding? { open[cause] }
+
+    mutating func add(_ finding: Finding, _ cause: Cause) {
+        open[cause] = finding
+        subjects[cause.subject, default: 0] += 1
+        for member in finding.members { memberships[member, default: []].insert(cause) }
+    }
+
+    /// One more that an open finding is about.
+    mutating func add(member: UInt64, to cause: Cause) {
+        if open[cause]?.members.insert(member).inserted == true {
+            memberships[member, default: []].insert(cause)
         }
     }
+
+    /// Changes an open finding, but not its members.
+    mutating func update(_ cause: Cause, _ change: (inout Finding) -> Void) {
+        guard let place = open.index(forKey: cause) else { return }
+        change(&open.values[place])
+        if open.values[place].isTold { untold.remove(cause) } else { untold.insert(cause) }
+    }
+
+    mutating func remove(_ cause: Cause) -> Finding? {
+        untold.remove(cause)
+        guard let finding = open.removeValue(forKey: cause) else { return nil }
+        for member in finding.members { leave(member, cause) }
+        subjects[cause.subject, default: 1] -= 1
+        if subjects[cause.subject] == 0 { subjects[cause.subject] = nil }
+        return finding
+    }
+
+    /// Whether there is one about it.
+    func isAbout(_ subject: Cause.Subject) -> Bool { subjects[subject] != nil }
 
     /// Those that a socket is a member of, in no order.
     func causes(of conn: UInt64) -> Set<Cause> { memberships[conn] ?? [] }
@@ -89,13 +110,12 @@ extension Tracker {
     /// Something was found. A finding that is open grows, and is told at most once a second.
     /// - Parameters:
     ///   - conn: the connection that shows it; 0: none does.
-    ///   - madeUnder: see `Finding`.
     ///   - words: message and advice; only asked for when it is new or graver than before.
     mutating func report(
         _ cause: Cause, _ severity: Severity, at time: UInt64, conn: UInt64 = 0, evidence: [Evidence],
-        madeUnder: String? = nil, members: Set<UInt64> = [], words: () -> (message: String, advice: String)
+        members: Set<UInt64> = [], words: () -> (message: String, advice: String)
     ) {
-        guard var finding = findings[cause] else {
+        guard let before = findings[cause] else {
             if findings.isFull {
                 evicted += 1
                 return
@@ -104,28 +124,32 @@ extension Tracker {
             let words = words()
             let finding = Finding(
                 id: lastAnomaly, severity: severity, message: words.message, advice: words.advice,
-                lastWritten: time, madeUnder: madeUnder, members: members)
-            findings[cause] = finding
+                lastWritten: time, members: members)
+            findings.add(finding, cause)
             write(finding, cause, .open, conn: conn, at: time, evidence)
             return
         }
-        let isGraver = severity.isGraver(than: finding.severity)
-        finding.count += 1
-        finding.conn = conn
-        if isGraver {
-            finding.severity = severity
-            (finding.message, finding.advice) = words()
+        let isGraver = severity.isGraver(than: before.severity)
+        let isDue = isGraver || time >= before.lastWritten &+ Findings.pause
+        let words = isGraver ? words() : nil
+        findings.update(cause) { finding in
+            finding.count += 1
+            finding.conn = conn
+            finding.isTold = isDue
+            if isDue { finding.lastWritten = time }
+            if let words {
+                finding.severity = severity
+                (finding.message, finding.advice) = words
+            }
         }
-        finding.isTold = isGraver || time >= finding.lastWritten &+ Findings.pause
-        if finding.isTold { finding.lastWritten = time }
-        findings[cause] = finding
-        if finding.isTold { write(finding, cause, .repeated, conn: conn, at: time, evidence) }
+        if isDue, let finding = findings[cause] {
+            write(finding, cause, .repeated, conn: conn, at: time, evidence)
+        }
     }
 
     /// It is over: `because` is a sentence.
     mutating func close(_ cause: Cause, at time: UInt64, because: String, evidence: [Evidence] = []) {
-        guard var finding = findings[cause] else { return }
-        findings[cause] = nil
+        guard var finding = findings.remove(cause) else { return }
         finding.message = because
         finding.advice = ""
         write(finding, cause, .closed, conn: 0, at: time, evidence)
@@ -143,12 +167,13 @@ extension Tracker {
     mutating func tellFindings(at time: UInt64, evenSoon: Bool = false) {
         if findings.untold.isEmpty { return }
         for cause in findings.untold {
-            guard var finding = findings[cause],
-                evenSoon || time >= finding.lastWritten &+ Findings.pause
+            guard let before = findings[cause], evenSoon || time >= before.lastWritten &+ Findings.pause
             else { continue }
-            finding.isTold = true
-            finding.lastWritten = time
-            findings[cause] = finding
+            findings.update(cause) { finding in
+                finding.isTold = true
+                finding.lastWritten = time
+            }
+            guard let finding = findings[cause] else { continue }
             write(finding, cause, .repeated, conn: finding.conn, at: time, [])
         }
     }

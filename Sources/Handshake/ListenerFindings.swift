@@ -70,7 +70,7 @@ extension Tracker {
     /// The switch is on there, and this listener is plain TCP because it was off
     /// (`listener_predates_enable`). Only what is proven without a connection.
     mutating func checkPredating(_ listener: Listener, at time: UInt64) {
-        guard let (name, change) = switchedOn(in: listener.netns), listener.transport == .tcp,
+        guard let (name, value, number, _) = switchedOn(in: listener.netns), listener.transport == .tcp,
             listener.refusal != 0 || listener.isPlainBySwitch && listener.enabledAtCreation == false
         else { return }
         let cause = Cause(
@@ -81,13 +81,13 @@ extension Tracker {
         let wasRefused = listener.refusal != 0
         report(
             cause, .warning, at: time,
-            evidence: [.refusal(listener.refusal), .listener(listener.id), .change(change.number)]
+            evidence: [.refusal(listener.refusal), .listener(listener.id), .change(number)]
         ) {
             (
                 wasRefused
-                    ? "\(name) is \(change.new), but \(who) was refused an MPTCP socket while it was 0 and then "
+                    ? "\(name) is \(value), but \(who) was refused an MPTCP socket while it was 0 and then "
                         + "listened on port \(listener.local.port) with TCP: its clients fall back until it restarts."
-                    : "\(name) is \(change.new), but the listener on port \(listener.local.port) of \(who) was made "
+                    : "\(name) is \(value), but the listener on port \(listener.local.port) of \(who) was made "
                         + "while it was 0: its clients fall back until it restarts.",
                 "Restart \(who): it will get an MPTCP socket now."
             )
@@ -98,35 +98,35 @@ extension Tracker {
     mutating func checkPredating(fallback index: Int32, at time: UInt64) {
         let connection = connections[index]
         guard let listener = listeners[connection.listener], listener.transport == .tcp,
-            let (name, change) = switchedOn(in: listener.netns),
-            let claim = claim(listener, name, change)
+            let (name, value, number, turned) = switchedOn(in: listener.netns),
+            let claim = claim(listener, name, turned)
         else { return }
         let cause = Cause(
             kind: .listenerPredatesEnable, setting: name, netns: listener.netns,
             subject: .listener(listener.id))
         report(
             cause, claim, at: time, conn: connection.id,
-            evidence: [.listener(listener.id), .change(change.number), .connection(connection.id)]
+            evidence: [.listener(listener.id), .change(number), .connection(connection.id)]
         ) {
             let who = Self.words(listener.owner)
             let port = listener.local.port
             switch claim {
             case .error:
                 return (
-                    "\(name) is \(change.new), but the listener on port \(port) of \(who) is plain TCP, because "
+                    "\(name) is \(value), but the listener on port \(port) of \(who) is plain TCP, because "
                         + "MPTCP was off when it was made: MPTCP clients fall back, until it restarts.",
                     "Restart \(who): it will get an MPTCP socket now."
                 )
             case .warning:
                 return (
-                    "\(name) is \(change.new), but the listener on port \(port) of \(who) is older than that, and "
+                    "\(name) is \(value), but the listener on port \(port) of \(who) is older than that, and "
                         + "plain TCP: MPTCP clients fall back.",
                     "Restart \(who), if it is meant to speak MPTCP: a socket keeps what it was made as."
                 )
             case .info:
                 return (
                     "An MPTCP client of port \(port) of \(who) fell back: its listener is plain TCP, and whether it "
-                        + "was made before \(name) became \(change.new), or only speaks TCP, is not known.",
+                        + "was made before \(name) became \(value), or only speaks TCP, is not known.",
                     "Restart \(who), if it is meant to speak MPTCP."
                 )
             }
@@ -134,15 +134,16 @@ extension Tracker {
     }
 
     /// The switch there, if it is known to have been turned on.
-    private func switchedOn(in netns: UInt32) -> (name: String, change: SettingHistory.Change)? {
+    private func switchedOn(in netns: UInt32) -> (name: String, value: String, number: UInt64, time: UInt64)?
+    {
         guard let name = history.switchName(in: netns), let change = history.lastChange(name, in: netns),
-            change.new != "0"
+            let value = change.new, value != "0"
         else { return nil }
-        return (name, change)
+        return (name, value, change.number, change.time)
     }
 
     /// How sure it is that this TCP listener is none of MPTCP because MPTCP was off; nil: it is not.
-    private func claim(_ listener: Listener, _ name: String, _ change: SettingHistory.Change) -> Severity? {
+    private func claim(_ listener: Listener, _ name: String, _ turned: UInt64) -> Severity? {
         if listener.refusal != 0 { return .error }
         switch listener.enabledAtCreation {
         case true?: return nil
@@ -152,7 +153,7 @@ extension Tracker {
         if listener.origin == .snapshot {
             return history.firstValue(name, in: listener.netns) == "0" ? .warning : .info
         }
-        if listener.opened > change.time { return nil }
+        if listener.opened > turned { return nil }
         switch history.value(name, in: listener.netns, at: listener.opened) {
         case "0"?: return .warning
         case nil: return .info
@@ -166,15 +167,15 @@ extension Tracker {
     mutating func checkListeners(_ change: SettingChange) {
         for id in listeners.ids(where: { $0.transport == .mptcp && isOf($0.netns, change) }) {
             guard let listener = listeners[id] else { continue }
-            guard let made = madeUnder(change, at: listener.created), made != change.new else { continue }
+            guard let made = madeUnder(change, by: listener), made != change.new else { continue }
             let cause = Cause(
                 kind: .settingNeedsRestart, setting: change.name, netns: listener.netns,
-                subject: .listener(id))
+                subject: .listener(id), madeUnder: made)
             if findings[cause] != nil { continue }
             let who = Self.words(listener.owner)
             report(
                 cause, .warning, at: change.time,
-                evidence: [.listener(id)] + lastChange(change.name, listener.netns), madeUnder: made
+                evidence: [.listener(id)] + lastChange(change.name, listener.netns)
             ) {
                 (
                     "\(change.name) is \(change.new), but the listener on port \(listener.local.port) of \(who) "
@@ -190,11 +191,32 @@ extension Tracker {
         netns == change.netns || Setting.named(change.name)?.isPerNamespace == false
     }
 
-    /// What a setting was when a socket was made; of one that is older than all that is known, what it was
-    /// before this change; nil: not known.
-    func madeUnder(_ change: SettingChange, at created: UInt64) -> String? {
-        history.value(change.name, in: change.netns, at: created)
-            ?? (created <= change.earliest ? change.old : nil)
+    /// What a setting was when a socket was made; nil: not known.
+    /// - Parameters:
+    ///   - created: ns; 0: not known.
+    ///   - isOld: it is older than the trace.
+    ///   - known: ns; it was there by then.
+    func madeUnder(
+        _ change: SettingChange, created: UInt64, isOld: Bool, known: UInt64
+    ) -> String? {
+        if created != 0 { return history.value(change.name, in: change.netns, at: created) }
+        if isOld { return history.firstValue(change.name, in: change.netns) }
+        return known <= change.earliest && history.hasChangedOnce(change.name, in: change.netns)
+            ? change.old : nil
+    }
+
+    func madeUnder(_ change: SettingChange, by listener: Listener) -> String? {
+        madeUnder(
+            change, created: listener.created, isOld: listener.origin == .snapshot, known: listener.opened)
+    }
+
+    /// Of an MPTCP connection, or of a socket that has not connected. A server's is made in its handshake.
+    func madeUnder(_ change: SettingChange, by connection: Connection) -> String? {
+        madeUnder(
+            change,
+            created: connection.created == 0 && connection.side == .server && !connection.fromSnapshot
+                ? connection.born : connection.created,
+            isOld: connection.fromSnapshot, known: connection.born)
     }
 
     /// The last change of a setting, as evidence.

@@ -46,9 +46,26 @@ public struct SettingChange: Sendable {
 /// What goes on by the old value of a setting.
 public struct Affected: Sendable {
     /// Ids of listeners and connections, and of connections of which there is only the socket.
-    public var listeners: [UInt64] = []
-    public var connections: [UInt64] = []
-    public var sockets: [UInt64] = []
+    public var listeners = Some()
+    public var connections = Some()
+    public var sockets = Some()
+
+    /// The first of them, and how many there are.
+    public struct Some: Sendable, Equatable, ExpressibleByArrayLiteral {
+        public private(set) var ids: [UInt64] = []
+        public private(set) var count = 0
+        /// How many are named.
+        public static let limit = 256
+
+        public init(arrayLiteral elements: UInt64...) {
+            for element in elements { append(element) }
+        }
+
+        public mutating func append(_ id: UInt64) {
+            count += 1
+            if ids.count < Self.limit { ids.append(id) }
+        }
+    }
 
     public init() {}
 }

@@ -7,7 +7,8 @@ struct SettingHistory {
         var earliest: UInt64
         var time: UInt64
         var old: String?
-        var new: String
+        /// nil: not known, as whether the kernel took what was written.
+        var new: String?
         /// The number of its record (`Evidence.change`).
         var number: UInt64
     }
@@ -18,11 +19,15 @@ struct SettingHistory {
     }
 
     private struct Course {
+        /// What it was as the trace began, or its namespace was found; nil: not known.
+        var atBeginning: String?
         /// What it was before the first of `changes`, from `since` on; nil: not known.
         var first: String?
         var since: UInt64
         /// The oldest first.
         var changes: [Change] = []
+        /// Older ones were there.
+        var isCut = false
     }
 
     private var courses: [Key: Course] = [:]
@@ -35,21 +40,34 @@ struct SettingHistory {
     /// - Parameter since: ns; from when on it is known to be that.
     mutating func know(_ name: String, is value: String, in netns: UInt32, since: UInt64) {
         let key = Self.key(name, netns)
-        if courses[key] == nil { courses[key] = Course(first: value, since: since) }
+        if courses[key] == nil { courses[key] = Course(atBeginning: value, first: value, since: since) }
     }
 
     mutating func add(_ change: Change, of name: String, in netns: UInt32) {
         let key = Self.key(name, netns)
-        var course = courses[key] ?? Course(first: change.old, since: 0)
-        // What was believed until now may have been read a moment after this.
-        if course.changes.isEmpty, let old = change.old { course.first = old }
+        var course = courses[key] ?? Course(atBeginning: change.old, first: change.old, since: 0)
+        if course.changes.isEmpty, let old = change.old, !course.isCut {
+            // What was believed until now may have been read a moment after this.
+            course.first = old
+            course.atBeginning = old
+        }
         course.changes.append(change)
         if course.changes.count > Self.limit {
             let forgotten = course.changes.removeFirst()
             course.first = forgotten.new
             course.since = forgotten.time
+            course.isCut = true
         }
         courses[key] = course
+    }
+
+    /// A write found it to be that: if it was not known, it is now.
+    mutating func reveal(_ name: String, is value: String, in netns: UInt32) {
+        let key = Self.key(name, netns)
+        guard let last = courses[key]?.changes.indices.last, courses[key]?.changes[last].new == nil else {
+            return
+        }
+        courses[key]?.changes[last].new = value
     }
 
     /// Of a namespace that is gone; its number may be another's later.
@@ -60,7 +78,7 @@ struct SettingHistory {
     /// What it is now; nil: not known.
     func value(_ name: String, in netns: UInt32) -> String? {
         guard let course = courses[Self.key(name, netns)] else { return nil }
-        return course.changes.last?.new ?? course.first
+        return course.changes.last.map(\.new) ?? course.first
     }
 
     /// What it was at that time; nil: not known.
@@ -78,7 +96,14 @@ struct SettingHistory {
     }
 
     /// What it was when the trace began, or its namespace was found.
-    func firstValue(_ name: String, in netns: UInt32) -> String? { courses[Self.key(name, netns)]?.first }
+    func firstValue(_ name: String, in netns: UInt32) -> String? {
+        courses[Self.key(name, netns)]?.atBeginning
+    }
+
+    /// Whether it had one value only until its last change, as far as the trace goes back.
+    func hasChangedOnce(_ name: String, in netns: UInt32) -> Bool {
+        courses[Self.key(name, netns)].map { $0.changes.count == 1 && !$0.isCut } ?? false
+    }
 
     /// The switch that counts there; nil: none is known.
     func switchName(in netns: UInt32) -> String? {

@@ -84,13 +84,13 @@ extension Tracker {
         let connection = connections[index]
         let pid = connection.owner?.pid ?? 0
         let cause = Cause(
-            kind: .socketOutlivesToggle, setting: name, netns: connection.netns, subject: .process(pid))
+            kind: .socketOutlivesToggle, setting: name, netns: connection.netns, subject: .process(pid),
+            madeUnder: madeUnder)
         let change = history.lastChange(name, in: cause.netns)
         var members: Set<UInt64> = [connection.id]
         connections[index].isMember = true
-        if var finding = findings[cause] {
-            finding.members.insert(connection.id)
-            findings[cause] = finding
+        if findings[cause] != nil {
+            findings.add(member: connection.id, to: cause)
         } else if let change {
             // Those of the same process that were made as early, and have not connected.
             for place in connections.slots.indices {
@@ -105,35 +105,40 @@ extension Tracker {
         report(
             cause, .warning, at: time, conn: connection.id,
             evidence: (change.map { [.change($0.number)] } ?? []) + [.connection(connection.id)],
-            madeUnder: madeUnder, members: members
+            members: members
         ) { words(Self.words(connection.owner)) }
     }
 
     /// Sockets that have not connected, and were made under another value than the setting has now
     /// (`setting_needs_restart`): one finding for each process.
     mutating func checkSockets(_ change: SettingChange) {
-        var pools: [UInt32: (members: Set<UInt64>, made: String, owner: Owner?, netns: UInt32)] = [:]
+        struct Pool: Hashable {
+            var pid: UInt32
+            var made: String
+        }
+        var pools: [Pool: (members: Set<UInt64>, owner: Owner?, netns: UInt32)] = [:]
         for place in connections.slots.indices {
             let connection = connections.slots[place]
-            guard connection.isWaiting, isOf(connection.netns, change) else { continue }
-            guard let made = madeUnder(change, at: connection.created), made != change.new else { continue }
-            let pid = connection.owner?.pid ?? 0
-            pools[pid, default: ([], made, connection.owner, connection.netns)].members.insert(connection.id)
+            guard connection.isWaiting, isOf(connection.netns, change),
+                let made = madeUnder(change, by: connection), made != change.new
+            else { continue }
+            let pool = Pool(pid: connection.owner?.pid ?? 0, made: made)
+            pools[pool, default: ([], connection.owner, connection.netns)].members.insert(connection.id)
             connections[Int32(place)].isMember = true
         }
-        for (pid, pool) in pools.sorted(by: { $0.key < $1.key }) {
+        for (pool, found) in pools.sorted(by: { ($0.key.pid, $0.key.made) < ($1.key.pid, $1.key.made) }) {
             let cause = Cause(
-                kind: .settingNeedsRestart, setting: change.name, netns: pool.netns, subject: .process(pid))
-            if var finding = findings[cause] {
-                finding.members.formUnion(pool.members)
-                findings[cause] = finding
+                kind: .settingNeedsRestart, setting: change.name, netns: found.netns,
+                subject: .process(pool.pid), madeUnder: pool.made)
+            if findings[cause] != nil {
+                for member in found.members { findings.add(member: member, to: cause) }
                 continue
             }
-            let who = Self.words(pool.owner)
-            let count = pool.members.count
+            let who = Self.words(found.owner)
+            let count = found.members.count
             report(
-                cause, .warning, at: change.time, evidence: lastChange(change.name, pool.netns),
-                madeUnder: pool.made, members: pool.members
+                cause, .warning, at: change.time, evidence: lastChange(change.name, found.netns),
+                members: found.members
             ) {
                 (
                     "\(change.name) is \(change.new), but \(who) has \(count) MPTCP "
@@ -148,45 +153,53 @@ extension Tracker {
     /// Open connections, and sockets that have not connected, that keep other limits than there are now
     /// (`setting_needs_restart`): one finding for a namespace.
     mutating func checkLimits(_ change: SettingChange) {
-        var members: Set<UInt64> = []
-        var counts = (connections: 0, sockets: 0)
-        var owners: [Owner] = []
+        struct Group {
+            var members: Set<UInt64> = []
+            var connections = 0
+            var sockets = 0
+            var owners: [Owner] = []
+        }
+        var groups: [String: Group] = [:]
         for place in connections.slots.indices where connections.slots[place].netns == change.netns {
             let connection = connections.slots[place]
-            guard let kind = kind(of: connection) else { continue }
-            // A server's is made in its handshake.
-            let created =
-                connection.created != 0 || connection.fromSnapshot ? connection.created : connection.born
-            guard isBehind(change, made: created) else { continue }
-            if kind == .sockets { counts.sockets += 1 } else { counts.connections += 1 }
-            members.insert(connection.id)
-            connections[Int32(place)].isMember = true
-            if let owner = connection.owner, !owners.contains(where: { $0.pid == owner.pid }) {
-                owners.append(owner)
+            guard let kind = kind(of: connection), let made = madeUnder(change, by: connection),
+                made != change.new
+            else { continue }
+            var group = groups.removeValue(forKey: made) ?? Group()
+            if kind == .sockets { group.sockets += 1 } else { group.connections += 1 }
+            group.members.insert(connection.id)
+            if let owner = connection.owner, group.owners.count < 100,
+                !group.owners.contains(where: { $0.pid == owner.pid })
+            {
+                group.owners.append(owner)
             }
+            groups[made] = group
+            connections[Int32(place)].isMember = true
         }
-        if members.isEmpty { return }
-        let cause = Cause(
-            kind: .settingNeedsRestart, setting: change.name, netns: change.netns, subject: .namespace)
-        if var finding = findings[cause] {
-            finding.members.formUnion(members)
-            findings[cause] = finding
-            return
-        }
-        report(
-            cause, .warning, at: change.time, evidence: lastChange(change.name, change.netns),
-            madeUnder: change.old, members: members
-        ) {
-            let what = [(counts.connections, "connection"), (counts.sockets, "socket")].filter { $0.0 > 0 }
-                .map { "\($0.0) \($0.1)\($0.0 == 1 ? "" : "s")" }.joined(separator: " and ")
-            var who = owners.prefix(3).map { Self.words($0) }.joined(separator: ", ")
-            if owners.count > 3 { who += " and \(owners.count - 3) more" }
-            return (
-                "The path manager's limits are \(change.new) now, but \(what) made before keep "
-                    + "\(change.old ?? "others").",
-                "Let \(who.isEmpty ? "their processes" : who) connect anew: a connection keeps the limits that "
-                    + "it was made with."
-            )
+        for (made, group) in groups.sorted(by: { $0.key < $1.key }) {
+            let cause = Cause(
+                kind: .settingNeedsRestart, setting: change.name, netns: change.netns, subject: .namespace,
+                madeUnder: made)
+            if findings[cause] != nil {
+                for member in group.members { findings.add(member: member, to: cause) }
+                continue
+            }
+            report(
+                cause, .warning, at: change.time, evidence: lastChange(change.name, change.netns),
+                members: group.members
+            ) {
+                let what = [(group.connections, "connection"), (group.sockets, "socket")]
+                    .filter { $0.0 > 0 }
+                    .map { "\($0.0) \($0.1)\($0.0 == 1 ? "" : "s")" }.joined(separator: " and ")
+                var who = group.owners.prefix(3).map { Self.words($0) }.joined(separator: ", ")
+                if group.owners.count > 3 { who += " and \(group.owners.count - 3) more" }
+                return (
+                    "The path manager's limits are \(change.new) now, but \(what) made before "
+                        + "\(group.members.count == 1 ? "keeps" : "keep") \(made).",
+                    "Let \(who.isEmpty ? "their processes" : who) connect anew: a connection keeps the limits "
+                        + "that it was made with."
+                )
+            }
         }
     }
 }

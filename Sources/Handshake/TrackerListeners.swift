@@ -60,7 +60,7 @@ extension Tracker {
     }
 
     private mutating func closeFindings(of listener: UInt64, at time: UInt64) {
-        if findings.open.isEmpty { return }
+        guard findings.isAbout(.listener(listener)) else { return }
         closeFindings(at: time, because: "The listener is closed.") { cause, _ in
             cause.subject == .listener(listener)
         }

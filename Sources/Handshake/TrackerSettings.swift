@@ -19,17 +19,19 @@ extension Tracker {
     /// Takes a change of a setting, in its place among the observations.
     public mutating func take(_ change: SettingChange) {
         lastChangeNumber += 1
-        let isNew = change.accepted != false && change.old != change.new
-        if isNew {
+        if let old = change.old { history.reveal(change.name, is: old, in: change.netns) }
+        let isNew = change.accepted == true && change.old != change.new
+        if isNew || change.accepted == nil {
             history.add(
                 SettingHistory.Change(
                     earliest: min(change.earliest, change.time), time: change.time, old: change.old,
-                    new: change.new, number: lastChangeNumber), of: change.name, in: change.netns)
+                    new: isNew ? change.new : nil, number: lastChangeNumber), of: change.name,
+                in: change.netns)
         }
         let setting = Setting.named(change.name)
         var record = SysctlRecord(
             change: change, sampledAt: setting?.sampledAt, number: lastChangeNumber)
-        // What was refused, or is the same value, leaves nobody behind.
+        // What was refused, or is the same value, leaves nobody behind; what is not known is not claimed.
         if isNew, let setting { record.affected = affected(by: setting, change) }
         records.append(.sysctl(record))
         guard isNew, let setting else { return }
@@ -38,9 +40,9 @@ extension Tracker {
         closeFindings(
             at: change.time, because: "\(change.name) is \(change.new) now.",
             evidence: [.change(record.number)]
-        ) { cause, finding in
+        ) { cause, _ in
             cause.setting == change.name && (everywhere || cause.netns == change.netns)
-                && (finding.madeUnder.map { $0 == change.new } ?? Self.isOver(cause.kind, by: change.new))
+                && (cause.madeUnder.map { $0 == change.new } ?? Self.isOver(cause.kind, by: change.new))
         }
         if SettingHistory.switches.contains(change.name) {
             for id in listeners.ids(where: { isOf($0.netns, change) }) {
@@ -82,8 +84,8 @@ extension Tracker {
         records.append(.address(record))
         closeFindings(
             at: change.time, because: "The limits are \(change.new) now.", evidence: [.change(number)]
-        ) { cause, finding in
-            cause.setting == change.name && cause.netns == change.netns && finding.madeUnder == change.new
+        ) { cause, _ in
+            cause.setting == change.name && cause.netns == change.netns && cause.madeUnder == change.new
         }
         checkLimits(change)
     }
@@ -103,25 +105,40 @@ extension Tracker {
     private func affected(by setting: Setting, _ change: SettingChange) -> Affected {
         var affected = Affected()
         let left = setting.leavesBehind
+        let isSwitch = SettingHistory.switches.contains(change.name)
         // To those that have MPTCP, its being switched on is no news; to those that were refused it, it is.
-        let isSwitchedOn = SettingHistory.switches.contains(change.name) && change.new != "0"
+        let isSwitchedOn = isSwitch && change.new != "0"
         if left.contains(.listeners) {
-            affected.listeners = listeners.ids { listener in
-                guard isOf(listener.netns, change) else { return false }
-                if isSwitchedOn {
-                    return listener.transport == .tcp
-                        && (listener.refusal != 0
-                            || listener.isPlainBySwitch && listener.enabledAtCreation == false)
-                }
-                return listener.transport != .tcp && isBehind(change, made: listener.created)
+            for id in listeners.ids(where: { isOf($0.netns, change) }) {
+                guard let listener = listeners[id] else { continue }
+                let isBehind =
+                    if isSwitchedOn {
+                        listener.transport == .tcp
+                            && (listener.refusal != 0
+                                || listener.isPlainBySwitch && listener.enabledAtCreation == false)
+                    } else if isSwitch {
+                        listener.transport == .mptcp
+                    } else {
+                        listener.transport != .tcp
+                            && madeUnder(change, by: listener).map { $0 != change.new } ?? false
+                    }
+                if isBehind { affected.listeners.append(id) }
             }
         }
         if isSwitchedOn { return affected }
         for connection in connections.slots where isOf(connection.netns, change) {
             switch kind(of: connection) {
-            case .sockets? where left.contains(.sockets) && isBehind(change, made: connection.created):
-                affected.sockets.append(connection.id)
+            case .sockets? where left.contains(.sockets):
+                if isSwitch || madeUnder(change, by: connection).map({ $0 != change.new }) ?? false {
+                    affected.sockets.append(connection.id)
+                }
             case .connections? where left.contains(.connections):
+                // Of those that ask in their handshake the value is not known: they are older, in any case.
+                if setting.sampledAt == .socket, !isSwitch,
+                    madeUnder(change, by: connection).map({ $0 == change.new }) ?? false
+                {
+                    continue
+                }
                 affected.connections.append(connection.id)
             default: break
             }
@@ -139,11 +156,6 @@ extension Tracker {
             return connection.decided && connection.hadMptcp && !connection.fellBack ? .connections : nil
         default: return nil
         }
-    }
-
-    /// Whether a socket that was made then is known to go by another value than the new one.
-    func isBehind(_ change: SettingChange, made created: UInt64) -> Bool {
-        madeUnder(change, at: created).map { $0 != change.new } ?? false
     }
 }
 

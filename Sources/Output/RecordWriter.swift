@@ -224,12 +224,19 @@ public struct RecordWriter: ~Copyable {
 
     private static func write(_ affected: Affected, to line: inout ByteBuffer) {
         line.append(",\"affected\":{\"listeners\":[")
-        line.append(list: affected.listeners)
+        line.append(list: affected.listeners.ids)
         line.append("],\"connections\":[")
-        line.append(list: affected.connections)
+        line.append(list: affected.connections.ids)
         line.append("],\"sockets\":[")
-        line.append(list: affected.sockets)
-        line.append("]}")
+        line.append(list: affected.sockets.ids)
+        line.append("]")
+        func total(_ key: StaticString, _ some: Affected.Some) {
+            if some.count > some.ids.count { line.member(key, UInt64(some.count)) }
+        }
+        total(",\"listeners_total\":", affected.listeners)
+        total(",\"connections_total\":", affected.connections)
+        total(",\"sockets_total\":", affected.sockets)
+        line.append("}")
     }
 
     private mutating func write(_ connection: ConnectionRecord, to line: inout ByteBuffer) {

@@ -117,7 +117,10 @@ public enum Schema {
               "properties": {
                 "listeners": {"$ref": "#/$defs/ids"},
                 "connections": {"$ref": "#/$defs/ids"},
-                "sockets": {"$ref": "#/$defs/ids"}
+                "sockets": {"$ref": "#/$defs/ids"},
+                "listeners_total": {"$ref": "#/$defs/count"},
+                "connections_total": {"$ref": "#/$defs/count"},
+                "sockets_total": {"$ref": "#/$defs/count"}
               }
             }
         """

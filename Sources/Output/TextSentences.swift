@@ -207,10 +207,10 @@ extension TextWriter {
     }
 
     private mutating func append(_ affected: Affected) {
-        let left: [(StaticString, [UInt64])] = [
+        let left: [(StaticString, Affected.Some)] = [
             ("listener", affected.listeners), ("connection", affected.connections),
             ("socket", affected.sockets),
-        ].filter { !$0.1.isEmpty }
+        ].filter { $0.1.count > 0 }
         for (place, part) in left.enumerated() {
             cell.append(place == 0 ? "  does not reach " : ", ")
             cell.append(count: UInt64(part.1.count), part.0)

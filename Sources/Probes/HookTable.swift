@@ -165,7 +165,9 @@ public enum HookTable {
         HookPlan(
             hook: .sysctl, ways: [HookWay(.cgroup, "", "sysctl")],
             tells: "a process writes one of MPTCP's settings",
-            withoutIt: "changes of settings are seen by looking once a second, without who made them"),
+            withoutIt:
+                "changes of settings are seen by looking once a second, without who made them; who was refused a "
+                + "socket meanwhile may not be known"),
     ]
 
     /// The kernel's functions.

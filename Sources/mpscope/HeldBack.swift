@@ -49,6 +49,9 @@ struct HeldBack {
             if isEmpty {
                 items.removeAll(keepingCapacity: true)
                 head = 0
+            } else if head >= 4096, head * 2 >= items.count {
+                items.removeFirst(head)
+                head = 0
             }
         }
         return items[head]

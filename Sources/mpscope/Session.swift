@@ -32,6 +32,9 @@ final class Session {
     private var malformedTold: UInt64 = 0
     private let settings: SettingsWatch
     private var held = HeldBack()
+    /// ns; when all listeners' processes were asked after for a write last, and how often at most.
+    private var lastRehomed: UInt64 = 0
+    private static let rehomePause: UInt64 = 100_000_000
     private let holders = ListenerHolders()
     /// How many may wait.
     private static let heldLimit = 65_536
@@ -363,8 +366,12 @@ final class Session {
         for case .listener(let record) in tracker.records {
             holders.take(record, inode: tracker.inode(ofListener: record.listener))
         }
-        rehomeListeners(at: change.time, all: true)
+        if change.time >= lastRehomed &+ Self.rehomePause {
+            lastRehomed = change.time
+            rehomeListeners(at: change.time, all: true)
+        }
         let known = settings.take(change)
+        if known.isRenewed { tracker.forget(netns: change.netns, at: change.time) }
         // At once: who is refused comes next.
         if settings.isOffAnywhere { tracer.expectRefusals(true) }
         if let before = known.before { held.settle(before) }
@@ -382,6 +389,9 @@ final class Session {
             if lastLearnt == netns { lastLearnt = 0 }
         }
         for (netns, values) in settings.new(at: look) { know(values, in: netns) }
+        for pid in tracker.refusedProcesses where !SocketHolders.isHeld(by: pid) {
+            tracker.forget(process: pid)
+        }
         for change in settings.changes(since: look) {
             if change.name == Setting.limits.name {
                 tracker.take(limits: change)

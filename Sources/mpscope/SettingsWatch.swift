@@ -31,6 +31,8 @@ final class SettingsWatch {
     /// ns, CLOCK_MONOTONIC.
     private var lastLook: UInt64 = 0
 
+    /// Namespaces that could not be found, and when.
+    private var missing: [UInt32: UInt64] = [:]
     /// Namespaces that `learn` was asked about.
     private var learnt: Set<UInt32> = []
     /// When namespaces were last searched for, which takes a look at every process.
@@ -200,9 +202,13 @@ final class SettingsWatch {
 
     /// A write that a program saw.
     /// - Returns: `before`: an earlier write of the same setting, of which is known only now whether the
-    ///   kernel took it; `change`: this one, if that is known of it.
-    func take(_ change: SettingChange) -> (before: SettingChange?, change: SettingChange?) {
+    ///   kernel took it; `change`: this one, if that is known of it; `isRenewed`: its namespace is another
+    ///   than the one that had its number before.
+    func take(
+        _ change: SettingChange
+    ) -> (before: SettingChange?, change: SettingChange?, isRenewed: Bool) {
         let key = Key(netns: change.netns, name: change.name)
+        let isRenewed = identify(change.netns)
         note(key)
         // The kernel writes the one with the other.
         for (one, other) in [("path_manager", "pm_type"), ("pm_type", "path_manager")]
@@ -216,15 +222,41 @@ final class SettingsWatch {
             if before?.accepted == true, let left = change.old { before?.new = left }
         }
         var change = change
-        guard let now = current(key) else { return (before, change) }
+        guard let now = current(key) else { return (before, change, isRenewed) }
         if Self.same(now, change.new) {
             change.accepted = true
             change.new = now
-            return (before, change)
+            return (before, change, isRenewed)
         }
         // Refused, not taken yet, or written again already.
         open[key] = change
-        return (before, nil)
+        return (before, nil, isRenewed)
+    }
+
+    /// Which namespace it is that has this number.
+    /// - Returns: whether another had it before.
+    private func identify(_ netns: UInt32) -> Bool {
+        guard let namespace = namespace(netns), let cookie = (try? namespace.cookie()).flatMap({ $0 }) else {
+            return false
+        }
+        defer { cookies[netns] = cookie }
+        guard let before = cookies[netns], before != cookie else { return false }
+        for key in values.keys where key.netns == netns { values[key] = nil }
+        endpoints[netns] = nil
+        return true
+    }
+
+    /// The one of that number; nil: it can't be found.
+    private func namespace(_ netns: UInt32) -> NetworkNamespace? {
+        if let known = namespaces[netns] { return known }
+        let now = KernelClock.monotonic()
+        if only != nil || now < missing[netns, default: 0] &+ Self.pause { return nil }
+        for namespace in (try? NetworkNamespaces.all()) ?? [] { namespaces[namespace.inode] = namespace }
+        if namespaces[netns] == nil {
+            if missing.count > 1024 { missing.removeAll() }
+            missing[netns] = now
+        }
+        return namespaces[netns]
     }
 
     /// What it is from here on is no news to the next look, nor to one that was taken already.
@@ -271,10 +303,7 @@ final class SettingsWatch {
 
     /// What it is at this moment; nil: it can't be read.
     private func current(_ key: Key) -> String? {
-        if namespaces[key.netns] == nil, only == nil {
-            for namespace in (try? NetworkNamespaces.all()) ?? [] { namespaces[namespace.inode] = namespace }
-        }
-        guard let namespace = namespaces[key.netns] else { return nil }
+        guard let namespace = namespace(key.netns) else { return nil }
         return (try? MptcpSettings.read(key.name, in: namespace)).flatMap { $0 }
     }
 }

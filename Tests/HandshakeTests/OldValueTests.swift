@@ -399,6 +399,67 @@ private struct World {
         #expect(found.map(\.state) == [.closed])
     }
 
+    // MARK: what is not known
+
+    /// Whether the kernel took a write is not known: nothing is claimed until the next tells.
+    @Test func aWriteThatMayHaveBeenRefused() {
+        var world = World()
+        world.listen(1, wants: true)
+        func write(_ old: String, _ new: String, _ accepted: Bool?) {
+            world.tracker.take(
+                SettingChange(
+                    time: world.pass(), netns: World.netns, name: World.enabled, old: old, new: new,
+                    source: .bpf, accepted: accepted))
+        }
+        write("1", "0", nil)
+        #expect(world.findings.isEmpty)
+        world.isOn = false
+        world.connect(0x77, 6)
+        #expect(world.findings.isEmpty)
+        // It was taken.
+        write("0", "0", true)
+        world.connect(0x78, 6)
+        #expect(world.findings.map(\.kind) == [.socketOutlivesToggle])
+    }
+
+    @Test func theBeginningIsNotForgotten() {
+        var history = SettingHistory()
+        history.know(World.enabled, is: "1", in: 7, since: 0)
+        for number in 1...UInt64(200) {
+            history.add(
+                SettingHistory.Change(
+                    earliest: number * 10, time: number * 10, old: "\(number % 2)",
+                    new: "\((number + 1) % 2)", number: number), of: World.enabled, in: 7)
+        }
+        #expect(history.firstValue(World.enabled, in: 7) == "1")
+        #expect(history.value(World.enabled, in: 7) == "1")
+        #expect(history.value(World.enabled, in: 7, at: 5) == nil)
+        #expect(history.value(World.enabled, in: 7, at: 1_995) == "0")
+    }
+
+    @Test func aNumberOfAProcessThatIsGone() {
+        var world = World()
+        world.toggle()
+        _ = world.socket(1)
+        #expect(world.tracker.refusedProcesses == [1])
+        world.tracker.forget(process: 1)
+        world.refused = []
+        world.listen(1, wants: false)
+        world.toggle()
+        #expect(world.findings.isEmpty)
+    }
+
+    /// Many are counted; the first are named.
+    @Test func aLargePool() throws {
+        var world = World()
+        _ = try world.sockets(5_000, 5)
+        world.toggle()
+        let record = try #require(
+            world.tracker.records.compactMap { if case .sysctl(let it) = $0 { it } else { nil } }.last)
+        #expect(record.affected.sockets.count == 5_000)
+        #expect(record.affected.sockets.ids == Array(1...256))
+    }
+
     // MARK: where writes are not seen
 
     /// It is on again, which the next look will show: what is made meanwhile is not old.
@@ -604,8 +665,32 @@ private struct World {
         // Now it is the other one that is behind.
         let found = world.takeFindings()
         #expect(found.map(\.state) == [.open, .closed, .open])
-        #expect(found[2].message.contains("1 connection made before keep \(Self.many)"))
+        #expect(found[2].message.contains("1 connection made before keeps \(Self.many)"))
         #expect(found[2].advice.contains("p6 (pid 6)"))
+    }
+
+    /// What is older than the trace goes by what it was then, however often it changes.
+    @Test func thereAndBack() throws {
+        var tracker = Tracker()
+        tracker.know("limits", is: Self.few, in: World.netns)
+        var snapshot = Snapshot(time: 5)
+        snapshot.connections = [
+            SnapshotConnection(
+                local: Endpoint(Address(v4: 1), 1), remote: Endpoint(Address(v4: 2), 2), netns: World.netns,
+                token: 7, inode: 3, cookie: 9, subflows: 1, state: .mptcp, side: .client, owner: nil)
+        ]
+        tracker.begin(snapshot, born: [])
+        var world = World()
+        world.tracker = tracker
+        for _ in 0..<3 {
+            var earliest = world.pass()
+            change(&world, Self.few, Self.many, since: earliest)
+            #expect(world.takeFindings().map(\.state) == [.open])
+            earliest = world.pass()
+            change(&world, Self.many, Self.few, since: earliest)
+            #expect(addresses(world).last?.affected?.connections == [])
+            #expect(world.takeFindings().map(\.state) == [.closed])
+        }
     }
 
     @Test func endpointsLeaveNobodyBehind() throws {

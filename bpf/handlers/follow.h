@@ -113,8 +113,9 @@ static __always_inline void mps_remember_made(__u64 sk)
 {
 	__u64 now = bpf_ktime_get_ns();
 
-	/* What finds no room is not known to be made at any time. */
-	bpf_map_update_elem(&made, &sk, &now, BPF_ANY);
+	/* What finds no room is not known to be made at any time; least of all when the one before it was. */
+	if (bpf_map_update_elem(&made, &sk, &now, BPF_ANY))
+		bpf_map_delete_elem(&made, &sk);
 }
 
 /* 0: not known. */
