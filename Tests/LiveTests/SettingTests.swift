@@ -153,8 +153,15 @@ extension Live {
         @Test func aNumberThatIsUsedAgain() throws {
             let name = "mpscope-again-\(getpid())"
             let script = """
-                ip netns add $0; ip netns exec $0 sysctl -qw net.mptcp.enabled=0; stat -Lc %i /run/netns/$0
-                sleep 1.5; ip netns del $0; sleep 0.8; ip netns add $0; stat -Lc %i /run/netns/$0; sleep 1.5
+                ip netns add $0; ip netns exec $0 sysctl -qw net.mptcp.enabled=0
+                number=$(stat -Lc %i /run/netns/$0); echo $number
+                sleep 1.5; ip netns del $0
+                # It is free once the kernel has taken the namespace apart.
+                for try in $(seq 100); do
+                    ip netns add $0; [ $(stat -Lc %i /run/netns/$0) = $number ] && break
+                    ip netns del $0; sleep 0.1
+                done
+                stat -Lc %i /run/netns/$0; sleep 1.5
                 ip -n $0 link set lo up; exec ip netns exec $0 python3 -c '
                 import socket
                 def listener(port, protocol):
