@@ -156,13 +156,14 @@ extension Live {
                 ip netns add $0; ip netns exec $0 sysctl -qw net.mptcp.enabled=0
                 number=$(stat -Lc %i /run/netns/$0); echo $number
                 sleep 1.5; ip netns del $0
-                # It is free once the kernel has taken the namespace apart.
+                # It is free once the kernel has taken the namespace apart; lower ones are given away first.
                 for try in $(seq 100); do
-                    ip netns add $0; [ $(stat -Lc %i /run/netns/$0) = $number ] && break
-                    ip netns del $0; sleep 0.1
+                    name=$0-$try; ip netns add $name
+                    [ $(stat -Lc %i /run/netns/$name) = $number ] && break
+                    sleep 0.05
                 done
-                stat -Lc %i /run/netns/$0; sleep 1.5
-                ip -n $0 link set lo up; exec ip netns exec $0 python3 -c '
+                stat -Lc %i /run/netns/$name; sleep 1.5
+                ip -n $name link set lo up; exec ip netns exec $name python3 -c '
                 import socket
                 def listener(port, protocol):
                     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
@@ -175,7 +176,10 @@ extension Live {
                     held[-1].connect(("127.0.0.1", port))
                 '
                 """
-            defer { _ = try? Tool.run("ip", ["netns", "del", name]) }
+            defer {
+                let all = "for name in /run/netns/\(name)*; do ip netns del ${name##*/}; done"
+                _ = try? Tool.run("bash", ["-c", all])
+            }
             var numbers: [String] = []
             let file = try traced { _ in
                 numbers = try Tool.check("bash", ["-c", script, name]).standardOutput
