@@ -435,7 +435,9 @@ final class Session {
             books.new(at: observation.time) { tracker.noteLoss($0) }
         }
         switch observation.step {
-        case .listening, .socketCreated, .socketRefused: learn(observation.netns)
+        case .listening, .socketCreated, .socketRefused:
+            learn(observation.netns)
+            settings.noteActivity(in: observation.netns, at: observation.time)
         default: break
         }
         tracker.take(observation)

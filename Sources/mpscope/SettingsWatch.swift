@@ -28,18 +28,22 @@ final class SettingsWatch {
     private var open: [Key: SettingChange] = [:]
     /// Written since `look`.
     private var touched: Set<Key> = []
-    /// ns, CLOCK_MONOTONIC.
-    private var lastLook: UInt64 = 0
-
     /// Namespaces that could not be found, and when.
     private var missing: [UInt32: UInt64] = [:]
-    /// Namespaces that `learn` was asked about.
-    private var learnt: Set<UInt32> = []
+    /// Namespaces whose settings were told as a whole: at the beginning, by `learn` or by `new`.
+    private var told: Set<UInt32> = []
+    /// Where something happened, and when; and when each was looked at.
+    private var active: [UInt32: UInt64] = [:]
+    private var lastLooks: [UInt32: UInt64] = [:]
     /// When namespaces were last searched for, which takes a look at every process.
     private var lastSearch: UInt64 = 0
 
     /// ns between two looks.
     private static let pause: UInt64 = 1_000_000_000
+    /// ns that one look may take.
+    private static let budget: UInt64 = 20_000_000
+    /// ns for which a namespace counts as one where something happens.
+    private static let activity: UInt64 = 10_000_000_000
     /// ns that the kernel may need to take a write.
     private static let patience: UInt64 = 100_000_000
     /// ns between two searches. (A write in one that is not known yet makes it be searched for.)
@@ -67,9 +71,8 @@ final class SettingsWatch {
 
     /// The values in a namespace that was found only now; nil: it is not new, or can't be looked into.
     func learn(_ netns: UInt32) -> [String: String]? {
-        guard learnt.insert(netns).inserted, only == nil, namespaces[netns] == nil else { return nil }
-        for namespace in (try? NetworkNamespaces.all()) ?? [] { namespaces[namespace.inode] = namespace }
-        guard let namespace = namespaces[netns], let found = Self.read(namespace) else { return nil }
+        if told.contains(netns) { return nil }
+        guard let namespace = namespace(netns), let found = Self.read(namespace) else { return nil }
         know(found, in: netns)
         return found.values
     }
@@ -78,6 +81,7 @@ final class SettingsWatch {
         for (name, value) in state.values { values[Key(netns: netns, name: name)] = value }
         endpoints[netns] = state.endpoints
         cookies[netns] = state.cookie
+        told.insert(netns)
     }
 
     /// Whether MPTCP is switched off anywhere.
@@ -93,20 +97,37 @@ final class SettingsWatch {
     /// What is another value than it was, by looking; nil: it is too soon. To be compared, once every write
     /// that the programs saw until now was taken, by `changes(since:)`.
     func look(at now: UInt64, evenSoon: Bool = false) -> Look? {
-        guard evenSoon || now >= lastLook &+ Self.pause else { return nil }
-        let before = lastLook
-        lastLook = now
-        touched.removeAll(keepingCapacity: true)
         if evenSoon || now >= lastSearch &+ Self.searchPause {
             lastSearch = now
             let found = only ?? (try? NetworkNamespaces.all()) ?? []
             namespaces = Dictionary(found.map { ($0.inode, $0) }, uniquingKeysWith: { first, _ in first })
+            lastLooks = lastLooks.filter { namespaces[$0.key] != nil }
+            active = active.filter { now < $0.value &+ Self.activity }
         }
-        var states: [UInt32: State] = [:]
-        for (netns, namespace) in namespaces { states[netns] = Self.read(namespace) }
-        if evenSoon { for (netns, state) in states { know(state, in: netns) } }
-        return Look(time: now, before: before, states: states)
+        let due = namespaces.keys.filter { evenSoon || now >= lastLooks[$0, default: 0] &+ Self.pause }
+        if due.isEmpty, !evenSoon { return nil }
+        touched.removeAll(keepingCapacity: true)
+        // Where something happens first, then where it is longest ago; what takes too long waits for the next
+        // time: events must not.
+        let order = due.sorted {
+            (active[$0] == nil ? 1 : 0, lastLooks[$0, default: 0]) < (
+                active[$1] == nil ? 1 : 0, lastLooks[$1, default: 0]
+            )
+        }
+        let began = KernelClock.monotonic()
+        var look = Look(time: now)
+        for netns in order {
+            if !evenSoon, KernelClock.monotonic() >= began &+ Self.budget { break }
+            look.before[netns] = lastLooks[netns, default: 0]
+            lastLooks[netns] = now
+            look.states[netns] = namespaces[netns].flatMap(Self.read)
+        }
+        if evenSoon { for (netns, state) in look.states { know(state, in: netns) } }
+        return look
     }
+
+    /// Something happens in that namespace: it is looked at before others.
+    func noteActivity(in netns: UInt32, at time: UInt64) { active[netns] = time }
 
     fileprivate struct State {
         /// Settings, and the limits.
@@ -116,24 +137,23 @@ final class SettingsWatch {
         var cookie: UInt64?
     }
 
+    /// Some namespaces, at one moment.
     struct Look {
         /// ns, CLOCK_MONOTONIC.
-        private(set) var time: UInt64
-        /// That of the look before.
-        fileprivate var before: UInt64
-        fileprivate var states: [UInt32: State]
+        let time: UInt64
+        /// When each was looked at before.
+        fileprivate var before: [UInt32: UInt64] = [:]
+        /// Of those that could be read.
+        fileprivate var states: [UInt32: State] = [:]
 
-        fileprivate init(time: UInt64, before: UInt64, states: [UInt32: State]) {
-            self.time = time
-            self.before = before
-            self.states = states
-        }
+        fileprivate init(time: UInt64) { self.time = time }
     }
 
     /// Namespaces that are there no more, or are others under the same number.
     func gone(at look: Look) -> [UInt32] {
-        let known = Set(values.keys.map(\.netns))
-        let gone = known.filter { netns in
+        let gone = told.filter { netns in
+            if namespaces[netns] == nil { return true }
+            guard look.before[netns] != nil else { return false }
             guard let state = look.states[netns] else { return true }
             if let before = cookies[netns], let now = state.cookie { return before != now }
             return false
@@ -142,16 +162,15 @@ final class SettingsWatch {
             for key in values.keys where key.netns == netns { values[key] = nil }
             endpoints[netns] = nil
             cookies[netns] = nil
-            learnt.remove(netns)
-            if look.states[netns] == nil { namespaces[netns] = nil }
+            told.remove(netns)
+            if look.before[netns] != nil, look.states[netns] == nil { namespaces[netns] = nil }
         }
         return gone.sorted()
     }
 
     /// Namespaces that were not there before, and what they have.
     func new(at look: Look) -> [(netns: UInt32, values: [String: String])] {
-        let known = Set(values.keys.map(\.netns))
-        return look.states.filter { !known.contains($0.key) }.sorted { $0.key < $1.key }.map { netns, state in
+        look.states.filter { !told.contains($0.key) }.sorted { $0.key < $1.key }.map { netns, state in
             know(state, in: netns)
             return (netns, state.values)
         }
@@ -192,7 +211,7 @@ final class SettingsWatch {
                     changes.append(
                         SettingChange(
                             time: look.time, netns: netns, name: name, old: before, new: value,
-                            source: .poll, accepted: true, earliest: look.before))
+                            source: .poll, accepted: true, earliest: look.before[netns] ?? 0))
                 }
                 values[key] = value
             }
