@@ -34,8 +34,6 @@ struct SettingHistory {
     /// How many changes of a setting are kept: what was made before is made at an unknown time.
     private static let limit = 64
 
-    static let switches: Set<String> = ["net.mptcp.enabled", "net.mptcp.mptcp_enabled"]
-
     /// What a setting is, of which no change was seen.
     /// - Parameter since: ns; from when on it is known to be that.
     mutating func know(_ name: String, is value: String, in netns: UInt32, since: UInt64) {

@@ -54,6 +54,9 @@ public struct Setting: Sendable {
         self.note = note
     }
 
+    /// Those that switch MPTCP as a whole, of either stack.
+    public static let switches: Set<String> = ["net.mptcp.enabled", "net.mptcp.mptcp_enabled"]
+
     /// The path manager's, which are set by netlink.
     public static let limits = Setting(
         pathManager: "limits", .socket, leaves: [.connections, .sockets],

@@ -44,7 +44,7 @@ extension Tracker {
             cause.setting == change.name && (everywhere || cause.netns == change.netns)
                 && (cause.madeUnder.map { $0 == change.new } ?? Self.isOver(cause.kind, by: change.new))
         }
-        if SettingHistory.switches.contains(change.name) {
+        if Setting.switches.contains(change.name) {
             for id in listeners.ids(where: { isOf($0.netns, change) }) {
                 guard let listener = listeners[id] else { continue }
                 checkOutliving(listener, at: change.time)
@@ -105,7 +105,7 @@ extension Tracker {
     private func affected(by setting: Setting, _ change: SettingChange) -> Affected {
         var affected = Affected()
         let left = setting.leavesBehind
-        let isSwitch = SettingHistory.switches.contains(change.name)
+        let isSwitch = Setting.switches.contains(change.name)
         // To those that have MPTCP, its being switched on is no news; to those that were refused it, it is.
         let isSwitchedOn = isSwitch && change.new != "0"
         if left.contains(.listeners) {

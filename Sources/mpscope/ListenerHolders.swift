@@ -16,6 +16,9 @@ final class ListenerHolders {
     /// By their ids.
     private var listeners: [UInt64: Listener] = [:]
     private var lastLook: UInt64 = 0
+    private var lastYoungLook: UInt64 = 0
+    /// ns between two looks at young ones: each handshake of theirs may ask.
+    private static let youngPause: UInt64 = 2_000_000
     private static let youth: UInt64 = 3_000_000_000
     private static let pause: UInt64 = 1_000_000_000
 
@@ -38,6 +41,8 @@ final class ListenerHolders {
     /// - Parameter all: look at every one, however long it has been there.
     func look(at now: UInt64, all: Bool = false) -> [(listener: UInt64, owner: Owner)] {
         let all = all || now >= lastLook &+ Self.pause
+        if !all, now < lastYoungLook &+ Self.youngPause { return [] }
+        lastYoungLook = now
         if all { lastLook = now }
         let gone = listeners.filter {
             (all || now < $0.value.youngUntil) && !SocketHolders.isHeld(by: $0.value.pid)

@@ -371,7 +371,7 @@ final class Session {
             rehomeListeners(at: change.time, all: true)
         }
         let known = settings.take(change)
-        if known.isRenewed { tracker.forget(netns: change.netns, at: change.time) }
+        if known.isRenewed { forget(change.netns, at: change.time) }
         // At once: who is refused comes next.
         if settings.isOffAnywhere { tracer.expectRefusals(true) }
         if let before = known.before { held.settle(before) }
@@ -384,10 +384,7 @@ final class Session {
 
     /// What no program saw.
     private func compare(_ look: SettingsWatch.Look) {
-        for netns in settings.gone(at: look) {
-            tracker.forget(netns: netns, at: look.time)
-            if lastLearnt == netns { lastLearnt = 0 }
-        }
+        for netns in settings.gone(at: look) { forget(netns, at: look.time) }
         for (netns, values) in settings.new(at: look) { know(values, in: netns) }
         for pid in tracker.refusedProcesses where !SocketHolders.isHeld(by: pid) {
             tracker.forget(process: pid)
@@ -404,6 +401,11 @@ final class Session {
                 endpoint: change.endpoint.address, id: change.endpoint.id, change.change, in: change.netns,
                 at: look.time)
         }
+    }
+
+    private func forget(_ netns: UInt32, at time: UInt64) {
+        tracker.forget(netns: netns, at: time)
+        if lastLearnt == netns { lastLearnt = 0 }
     }
 
     /// Listeners whose processes are gone are others' now.

@@ -87,12 +87,10 @@ final class SettingsWatch {
     /// Whether MPTCP is switched off anywhere.
     var isOffAnywhere: Bool {
         if let isOffKnown { return isOffKnown }
-        let isOff = values.contains { Self.switches.contains($0.key.name) && $0.value == "0" }
+        let isOff = values.contains { Setting.switches.contains($0.key.name) && $0.value == "0" }
         isOffKnown = isOff
         return isOff
     }
-
-    private static let switches: Set<String> = ["net.mptcp.enabled", "net.mptcp.mptcp_enabled"]
 
     /// What is another value than it was, by looking; nil: it is too soon. To be compared, once every write
     /// that the programs saw until now was taken, by `changes(since:)`.
@@ -159,10 +157,7 @@ final class SettingsWatch {
             return false
         }
         for netns in gone {
-            for key in values.keys where key.netns == netns { values[key] = nil }
-            endpoints[netns] = nil
-            cookies[netns] = nil
-            told.remove(netns)
+            forget(netns)
             if look.before[netns] != nil, look.states[netns] == nil { namespaces[netns] = nil }
         }
         return gone.sorted()
@@ -260,9 +255,15 @@ final class SettingsWatch {
         }
         defer { cookies[netns] = cookie }
         guard let before = cookies[netns], before != cookie else { return false }
+        forget(netns)
+        return true
+    }
+
+    private func forget(_ netns: UInt32) {
         for key in values.keys where key.netns == netns { values[key] = nil }
         endpoints[netns] = nil
-        return true
+        cookies[netns] = nil
+        told.remove(netns)
     }
 
     /// The one of that number; nil: it can't be found.
