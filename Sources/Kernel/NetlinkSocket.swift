@@ -2,6 +2,7 @@
 
 import CLibmnl
 import Glibc
+import SystemPackage
 
 /// A netlink socket of one network namespace: made inside it, it then serves from anywhere.
 struct NetlinkSocket: ~Copyable {
@@ -42,8 +43,51 @@ struct NetlinkSocket: ~Copyable {
         mnl_socket_sendto(socket, message, Int(message.pointee.nlmsg_len))
     }
 
-    /// Waits for a datagram; how long it is, -1 and errno if none came or it is longer than `buffer`.
-    func receive(into buffer: inout [UInt8]) -> Int {
-        mnl_socket_recvfrom(socket, &buffer, buffer.count)
+    /// How an answer ended.
+    enum End {
+        case complete
+        /// What was listed changed meanwhile.
+        case interrupted
+        /// The kernel said no.
+        case refused(Errno)
+        /// Nothing more came, or it could not be read: errno.
+        case failed(Errno)
+    }
+
+    /// Takes the answer to one message to its end.
+    /// - Parameters:
+    ///   - sequence: the message's; what belongs to others is passed over.
+    ///   - buffer: of `bufferSize` bytes.
+    ///   - take: gets each message of the answer: its type, and where in the datagram its payload is.
+    /// - Returns: the end, and how many datagrams broke off in the middle of a message.
+    func receiveAnswer(
+        to sequence: UInt32, into buffer: inout [UInt8],
+        _ take: (_ type: Int32, _ datagram: RawSpan, _ payload: Range<Int>) -> Void
+    ) -> (end: End, broken: Int) {
+        var interrupted = false
+        var broken = 0
+        while true {
+            let count = mnl_socket_recvfrom(socket, &buffer, buffer.count)
+            guard count > 0 else { return (.failed(.current), broken) }
+            let datagram = buffer.span.bytes.extracting(first: count)
+            var messages = NetlinkMessageCursor()
+            while let message = messages.next(in: datagram) {
+                // What is left of an attempt that was given up.
+                if message.sequence != sequence { continue }
+                if Int32(message.flags) & NLM_F_DUMP_INTR != 0 { interrupted = true }
+                switch Int32(message.type) {
+                case NLMSG_DONE, NLMSG_ERROR:
+                    // Both begin with the negative error number, 0 being success.
+                    let status: Int32 = datagram.integer(at: message.payload.lowerBound) ?? 0
+                    if status < 0 { return (.refused(Errno(rawValue: 0 &- status)), broken) }
+                    return (interrupted ? .interrupted : .complete, broken)
+                case let type:
+                    take(type, datagram, message.payload)
+                    // The only one.
+                    if Int32(message.flags) & NLM_F_MULTI == 0 { return (.complete, broken) }
+                }
+            }
+            if messages.broken { broken += 1 }
+        }
     }
 }

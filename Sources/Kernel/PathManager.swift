@@ -159,34 +159,15 @@ private struct PathManagerChannel: ~Copyable {
     ) throws(KernelError) -> Answer {
         sequence &+= 1
         try send(family, command, all: all, about: name)
-        var interrupted = false
-        while true {
-            let count = socket.receive(into: &buffer)
-            guard count > 0 else { throw failure(.current) }
-            let datagram = buffer.span.bytes.extracting(first: count)
-            var messages = NetlinkMessageCursor()
-            while let message = messages.next(in: datagram) {
-                // What is left of an attempt that was given up.
-                if message.sequence != sequence { continue }
-                if Int32(message.flags) & NLM_F_DUMP_INTR != 0 { interrupted = true }
-                switch Int32(message.type) {
-                case NLMSG_DONE, NLMSG_ERROR:
-                    // Both begin with the negative error number, 0 being success.
-                    let status: Int32 = datagram.integer(at: message.payload.lowerBound) ?? 0
-                    if status < 0 {
-                        let code = Errno(rawValue: 0 &- status)
-                        if code == .noSuchFileOrDirectory { return .unknown }
-                        throw failure(code)
-                    }
-                    return interrupted ? .interrupted : .complete
-                case Int32(family):
-                    take(datagram, message.payload)
-                    if Int32(message.flags) & NLM_F_MULTI == 0 { return .complete }
-                default:
-                    break
-                }
-            }
-            if messages.broken { throw failure(cause: "the kernel's answer made no sense") }
+        let (end, broken) = socket.receiveAnswer(to: sequence, into: &buffer) { type, datagram, payload in
+            if type == Int32(family) { take(datagram, payload) }
+        }
+        if broken > 0 { throw failure(cause: "the kernel's answer made no sense") }
+        switch end {
+        case .complete: return .complete
+        case .interrupted: return .interrupted
+        case .refused(.noSuchFileOrDirectory): return .unknown
+        case .refused(let code), .failed(let code): throw failure(code)
         }
     }
 

@@ -80,38 +80,22 @@ public struct SocketTables: ~Copyable {
         sequence &+= 1
         try send(table, family: family, states: states)
         var sockets: [InetSocket] = []
-        var interrupted = false
         var buffer = [UInt8](repeating: 0, count: NetlinkSocket.bufferSize)
-        while true {
-            let count = socket.receive(into: &buffer)
-            guard count > 0 else { throw failure() }
-            let datagram = buffer.span.bytes.extracting(first: count)
-            var messages = NetlinkMessageCursor()
-            while let message = messages.next(in: datagram) {
-                // What is left of an attempt that was given up.
-                if message.sequence != sequence { continue }
-                if Int32(message.flags) & NLM_F_DUMP_INTR != 0 { interrupted = true }
-                switch Int32(message.type) {
-                case NLMSG_DONE, NLMSG_ERROR:
-                    // Both begin with the negative error number, 0 being success.
-                    let status: Int32 = datagram.integer(at: message.payload.lowerBound) ?? 0
-                    if status < 0 {
-                        let code = Errno(rawValue: 0 &- status)
-                        if code.isGone { return .unknownTable }
-                        throw failure(code)
-                    }
-                    return interrupted ? .interrupted : .complete(sockets)
-                case SOCK_DIAG_BY_FAMILY:
-                    if let one = InetSocket(datagram, payload: message.payload, table: table) {
-                        sockets.append(one)
-                    } else {
-                        malformed += 1
-                    }
-                default:
-                    break
-                }
+        var senseless = 0
+        let (end, broken) = socket.receiveAnswer(to: sequence, into: &buffer) { type, datagram, payload in
+            guard type == SOCK_DIAG_BY_FAMILY else { return }
+            if let one = InetSocket(datagram, payload: payload, table: table) {
+                sockets.append(one)
+            } else {
+                senseless += 1
             }
-            if messages.broken { malformed += 1 }
+        }
+        malformed += senseless + broken
+        switch end {
+        case .complete: return .complete(sockets)
+        case .interrupted: return .interrupted
+        case .refused(let code) where code.isGone: return .unknownTable
+        case .refused(let code), .failed(let code): throw failure(code)
         }
     }
 
