@@ -43,6 +43,8 @@ public struct Tracker {
     var closing: [UInt64: UInt64] = [:]
     var lastConnection: UInt64 = 0
     var lastListener: UInt64 = 0
+    /// ns, CLOCK_MONOTONIC, of the last listen() that was seen; 0: there was none.
+    public internal(set) var lastListenerOpened: UInt64 = 0
     var lastAnomaly: UInt64 = 0
     /// Rises with every gap.
     var losses: UInt64 = 0

@@ -1,5 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
+/// A listening socket, for who looks after its owner.
+public struct KnownListener: Sendable {
+    public var id: UInt64
+    /// Of its socket; 0: not known.
+    public var inode: UInt32
+    public var owner: Owner?
+    /// ns, CLOCK_MONOTONIC, of its listen(); 0: before the trace.
+    public var opened: UInt64
+
+    public var pid: UInt32? { owner?.pid }
+
+    init(_ listener: Listener) {
+        id = listener.id
+        inode = listener.inode
+        owner = listener.owner
+        opened = listener.opened
+    }
+}
+
 // Listening sockets, as they open and close.
 extension Tracker {
     mutating func listenerOpened(_ observation: Observation) {
@@ -27,6 +46,7 @@ extension Tracker {
             enabledAtCreation: mptcp ? true : nil, origin: .seen)
         listener.created = observation.created
         listener.opened = observation.time
+        lastListenerOpened = observation.time
         if !mptcp, let name = history.switchName(in: observation.netns) {
             listener.isPlainBySwitch = observation.hook == .listenStart
             // There, nobody tells when a plain one was made; it was not while the switch was on.
@@ -76,10 +96,12 @@ extension Tracker {
         }
     }
 
-    public func owner(ofListener id: UInt64) -> Owner? { listeners[id]?.owner }
+    /// The listeners that are open, in no order.
+    public var knownListeners: some Sequence<KnownListener> {
+        listeners.everyone.lazy.map { KnownListener($0) }
+    }
 
-    /// The inode of a listener's socket; 0: not known.
-    public func inode(ofListener id: UInt64) -> UInt32 { listeners[id]?.inode ?? 0 }
+    public func listener(_ id: UInt64) -> KnownListener? { listeners[id].map { KnownListener($0) } }
 
     /// The half-open handshakes of listeners that closed go with them, without a word from the kernel.
     /// - Returns: whether these were all.

@@ -3,56 +3,54 @@
 import Handshake
 import Kernel
 
-/// Whether the processes that called listen() are still there: a daemon listens before it leaves its
-/// parent. Of one that is gone, the socket is another's by now.
+/// Whether the processes that the mirror names are still there. A daemon listens before it leaves its
+/// parent: then the socket is another's. One that was refused a socket and is gone leaves its number to
+/// another.
 final class ListenerHolders {
-    private struct Listener {
-        var inode: UInt32
-        var pid: UInt32
-        /// ns; it is looked at often until then.
-        var youngUntil: UInt64
-    }
-
-    /// By their ids.
-    private var listeners: [UInt64: Listener] = [:]
     private var lastLook: UInt64 = 0
     private var lastYoungLook: UInt64 = 0
-    /// ns between two looks at young ones: each handshake of theirs may ask.
-    private static let youngPause: UInt64 = 2_000_000
+    /// Listeners of which nobody was found who holds them, and when.
+    private var nobodys: [UInt64: UInt64] = [:]
+    /// ns; for so long after listen() it is looked at often: at most every `youngPause`, as each of its
+    /// handshakes may ask; then every `pause`. When a setting is written, all are, every `soonPause`.
     private static let youth: UInt64 = 3_000_000_000
+    private static let youngPause: UInt64 = 2_000_000
+    private static let soonPause: UInt64 = 100_000_000
     private static let pause: UInt64 = 1_000_000_000
+    /// ns until somebody is looked for again.
+    private static let patience: UInt64 = 5_000_000_000
 
-    func take(_ record: ListenerRecord, inode: UInt32) {
-        guard record.state == .open, let owner = record.owner, inode != 0 else {
-            listeners[record.listener] = nil
-            return
-        }
-        listeners[record.listener] = Listener(
-            inode: inode, pid: owner.pid,
-            youngUntil: record.origin == .seen ? record.time &+ Self.youth : 0)
+    /// Whether this listener's process may be about to leave it to another.
+    func isYoung(_ listener: UInt64, in tracker: borrowing Tracker, at now: UInt64) -> Bool {
+        tracker.listener(listener).map { $0.opened != 0 && now < $0.opened &+ Self.youth } ?? false
     }
 
-    /// Whether its process may be about to leave it to another.
-    func isYoung(_ listener: UInt64, at now: UInt64) -> Bool {
-        listeners[listener].map { now < $0.youngUntil } ?? false
-    }
-
-    /// New holders, by listener.
-    /// - Parameter all: look at every one, however long it has been there.
-    func look(at now: UInt64, all: Bool = false) -> [(listener: UInt64, owner: Owner)] {
-        let all = all || now >= lastLook &+ Self.pause
-        if !all, now < lastYoungLook &+ Self.youngPause { return [] }
+    /// Tells the mirror who holds what by now.
+    /// - Parameter soon: whoever is to be named is about to be.
+    func look(for tracker: inout Tracker, at now: UInt64, soon: Bool = false) {
+        let all = now >= lastLook &+ (soon ? Self.soonPause : Self.pause)
+        let hasYoung = now < tracker.lastListenerOpened &+ Self.youth
+        guard all || hasYoung && now >= lastYoungLook &+ Self.youngPause else { return }
         lastYoungLook = now
         if all { lastLook = now }
-        let gone = listeners.filter {
-            (all || now < $0.value.youngUntil) && !SocketHolders.isHeld(by: $0.value.pid)
+        var gone: [UInt64: UInt32] = [:]
+        for listener in tracker.knownListeners where all || now < listener.opened &+ Self.youth {
+            if let pid = listener.pid, listener.inode != 0, !SocketHolders.isHeld(by: pid),
+                nobodys[listener.id].map({ now >= $0 &+ Self.patience }) ?? true
+            {
+                gone[listener.id] = listener.inode
+            }
         }
-        if gone.isEmpty { return [] }
-        let holders = SocketHolders.find(Set(gone.values.map(\.inode)))
-        return gone.compactMap { id, listener in
-            guard let owner = holders[listener.inode] else { return nil }
-            listeners[id]?.pid = owner.pid
-            return (id, owner)
+        if all {
+            for pid in tracker.refusedProcesses where !SocketHolders.isHeld(by: pid) {
+                tracker.forget(process: pid)
+            }
+            nobodys = nobodys.filter { tracker.listener($0.key) != nil }
+        }
+        if gone.isEmpty { return }
+        let holders = SocketHolders.find(Set(gone.values))
+        for (id, inode) in gone {
+            if let owner = holders[inode] { tracker.rehome(id, to: owner) } else { nobodys[id] = now }
         }
     }
 }

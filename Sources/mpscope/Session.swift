@@ -30,18 +30,8 @@ final class Session {
     private var lossesSeen: UInt32 = 0
     /// Events that made no sense, as far as that was written.
     private var malformedTold: UInt64 = 0
-    private let settings: SettingsWatch
-    private var held = HeldBack()
-    /// ns; when all listeners' processes were asked after for a write last, and how often at most.
-    private var lastRehomed: UInt64 = 0
-    private static let rehomePause: UInt64 = 100_000_000
+    private let settings: SettingsCourse
     private let holders = ListenerHolders()
-    /// How many may wait.
-    private static let heldLimit = 65_536
-    /// A program sees every write to a setting.
-    private let seesWrites: Bool
-    /// The namespace that was asked about last.
-    private var lastLearnt: UInt32 = 0
     private var tracker: Tracker
     private var selection: Selection
     private var outputs: Outputs
@@ -155,13 +145,13 @@ final class Session {
             }
         }
         books = tracer.books
+        let seesWrites = tracer.reports.contains { $0.plan.hook == .sysctl && $0.status == .attached }
         // After attaching: whatever is written from here on is seen by the program as well.
-        settings = SettingsWatch(only: namespaces)
+        settings = SettingsCourse(only: namespaces, seesWrites: seesWrites)
         tracer.expectRefusals(settings.isOffAnywhere)
         var tracking = Tracker.Options()
         tracking.steps = options.steps
         tracking.allTcp = options.allTcp
-        seesWrites = tracer.reports.contains { $0.plan.hook == .sysctl && $0.status == .attached }
         tracking.seesWrites = seesWrites
         tracking.seed = UInt64.random(in: .min ... .max)
         tracker = Tracker(tracking)
@@ -225,7 +215,7 @@ final class Session {
         _ = try consume(atMost: tracer.bufferCapacity) { born.append($0) }
         for problem in opening.problems { log.warning("\(problem)") }
         try outputs.begin(meta())
-        settings.tellBeginning(to: &tracker)
+        settings.begin(&tracker)
         tracker.begin(opening.snapshot, born: born)
         for observation in born { take(observation) }
         try deliver()
@@ -271,16 +261,16 @@ final class Session {
         // is told by the event after it, one at its end by the next look.
         let now = KernelClock.monotonic()
         books.new(at: now) { tracker.noteLoss($0) }
-        rehomeListeners(at: now)
+        holders.look(for: &tracker, at: now)
         // Before the drain: of what is another value by now, the write is in the buffer.
         let look = settings.look(at: now)
         try drain()
-        for change in settings.settle(at: held.count < Self.heldLimit ? now : .max) { held.settle(change) }
+        settings.settle(at: now)
         try release()
-        if let look { compare(look) }
+        if let look { settings.compare(look, for: &tracker) }
         tracer.expectRefusals(settings.isOffAnywhere)
         // What is younger than that may wait for its turn still.
-        let passed = min(now - min(now, tracer.wait), held.oldest ?? .max)
+        let passed = min(now - min(now, tracer.wait), settings.oldest ?? .max)
         while !tracker.advance(to: passed, atMost: Self.piece) { try deliver() }
         try deliver()
         try outputs.flush()
@@ -329,7 +319,7 @@ final class Session {
             usleep(1000)
         }
         tracer.settle { [unowned self] in take($0) }
-        for change in settings.settle(at: .max) { held.settle(change) }
+        settings.settle(at: .max)
         try release()
         try deliver()
         verification?.ended(tracker.openConnections())
@@ -360,63 +350,23 @@ final class Session {
 
     // MARK: parts of it
 
-    /// A write to a setting; what comes after it waits until it is known whether the kernel took it.
+    /// A write to a setting.
     private func take(_ change: SettingChange) {
         // Whoever is to be restarted is named by what it is now.
-        for case .listener(let record) in tracker.records {
-            holders.take(record, inode: tracker.inode(ofListener: record.listener))
-        }
-        if change.time >= lastRehomed &+ Self.rehomePause {
-            lastRehomed = change.time
-            rehomeListeners(at: change.time, all: true)
-        }
-        let known = settings.take(change)
-        if known.isRenewed { forget(change.netns, at: change.time) }
+        holders.look(for: &tracker, at: KernelClock.monotonic(), soon: true)
+        settings.take(change, to: &tracker)
         // At once: who is refused comes next.
         if settings.isOffAnywhere { tracer.expectRefusals(true) }
-        if let before = known.before { held.settle(before) }
-        if held.isEmpty, let change = known.change {
-            tracker.take(change)
-        } else {
-            held.append(.change(known.change ?? change, isSettled: known.change != nil))
-        }
     }
 
-    /// What no program saw.
-    private func compare(_ look: SettingsWatch.Look) {
-        for netns in settings.gone(at: look) { forget(netns, at: look.time) }
-        for (netns, values) in settings.new(at: look) { know(values, in: netns) }
-        for pid in tracker.refusedProcesses where !SocketHolders.isHeld(by: pid) {
-            tracker.forget(process: pid)
-        }
-        for change in settings.changes(since: look) {
-            if change.name == Setting.limits.name {
-                tracker.take(limits: change)
-            } else {
-                tracker.take(change)
-            }
-        }
-        for change in settings.endpointChanges(since: look) {
-            tracker.take(
-                endpoint: change.endpoint.address, id: change.endpoint.id, change.change, in: change.netns,
-                at: look.time)
-        }
+    private func take(_ observation: Observation) {
+        if settings.passes(observation) { hand(observation) }
     }
 
-    private func forget(_ netns: UInt32, at time: UInt64) {
-        tracker.forget(netns: netns, at: time)
-        if lastLearnt == netns { lastLearnt = 0 }
-    }
-
-    /// Listeners whose processes are gone are others' now.
-    private func rehomeListeners(at now: UInt64 = KernelClock.monotonic(), all: Bool = false) {
-        for (listener, owner) in holders.look(at: now, all: all) { tracker.rehome(listener, to: owner) }
-    }
-
-    /// What no longer needs to wait.
+    /// What no longer needs to wait behind a write.
     private func release() throws(OutputError) {
         var count = 0
-        while let item = held.next() {
+        while let item = settings.next() {
             switch item {
             case .observation(let observation): hand(observation)
             case .change(let change, _): tracker.take(change)
@@ -426,36 +376,14 @@ final class Session {
         }
     }
 
-    private func take(_ observation: Observation) {
-        if held.isEmpty { hand(observation) } else { held.append(.observation(observation)) }
-    }
-
     /// One observation to the mirror; a gap before it is told before it.
     private func hand(_ observation: Observation) {
         if observation.losses != lossesSeen {
             lossesSeen = observation.losses
             books.new(at: observation.time) { tracker.noteLoss($0) }
         }
-        switch observation.step {
-        case .listening, .socketCreated, .socketRefused:
-            learn(observation.netns)
-            settings.noteActivity(in: observation.netns, at: observation.time)
-        default: break
-        }
+        settings.learn(of: observation, for: &tracker)
         tracker.take(observation)
-    }
-
-    /// The settings of a namespace that is heard of for the first time. What a program sees written there it
-    /// tells, so they have been that since it began.
-    private func learn(_ netns: UInt32) {
-        guard netns != lastLearnt else { return }
-        lastLearnt = netns
-        if let values = settings.learn(netns) { know(values, in: netns) }
-    }
-
-    private func know(_ values: [String: String], in netns: UInt32) {
-        let since = seesWrites ? 0 : KernelClock.monotonic()
-        for (name, value) in values { tracker.know(name, is: value, in: netns, since: since) }
     }
 
     private func consume(atMost limit: Int, _ take: @escaping (Observation) -> Void) throws -> Int {
@@ -488,15 +416,13 @@ final class Session {
         switch record {
         case .lost: break
         case .handshake(var handshake)
-        where handshake.side == .server && holders.isYoung(handshake.listener, at: handshake.time):
-            rehomeListeners()
-            handshake.owner = tracker.owner(ofListener: handshake.listener) ?? handshake.owner
+        where handshake.side == .server
+            && holders.isYoung(handshake.listener, in: tracker, at: handshake.time):
+            holders.look(for: &tracker, at: KernelClock.monotonic())
+            handshake.owner = tracker.listener(handshake.listener)?.owner ?? handshake.owner
             record = .handshake(handshake)
             if remaining == 0 { return }
             remaining -= 1
-        case .listener(let listener):
-            holders.take(listener, inode: tracker.inode(ofListener: listener.listener))
-            if remaining == 0 { return }
         // What was asked for is written: nothing follows but losses and the summary.
         case _ where remaining == 0: return
         case .handshake, .join: remaining -= 1
@@ -531,25 +457,5 @@ final class Session {
                 "cannot create the ready file \(path): \(String(cString: strerror(errno)))", .outputFailed)
         }
         close(descriptor)
-    }
-}
-
-extension MetaRecord.Transport {
-    init(_ transport: EventTransport) {
-        self =
-            switch transport {
-            case .ringbuf: .ringbuf
-            case .perfbuf: .perfbuf
-            }
-    }
-}
-
-extension HookStatus {
-    init(_ report: HookReport) {
-        self.init(
-            name: report.plan.hook.name,
-            attach: report.way.flatMap { Attach(rawValue: $0.attachment.rawValue) },
-            status: Status(rawValue: report.status.rawValue) ?? .missing,
-            error: report.error.isEmpty ? nil : report.error)
     }
 }
