@@ -28,6 +28,8 @@ final class LoadedPrograms {
     private let places: AttachPlaces
     /// While they are attached.
     private var demanded: Links?
+    /// They could not be, which is told once.
+    private var cannotDemand = false
 
     init(
         _ source: ProgramObject, _ chosen: [(plan: HookPlan, way: HookWay)], _ config: mps_config,
@@ -65,17 +67,20 @@ final class LoadedPrograms {
     /// Whether what costs the whole machine is attached.
     var isDemanding: Bool { demanded != nil }
 
-    /// Attaches it, or takes it away.
+    /// Attaches it, or takes it away. What could not be attached is not tried again until it was not wanted.
     func demand(_ wanted: Bool) throws(BPFError) {
-        if wanted == isDemanding || onDemand.isEmpty { return }
         guard wanted else {
             demanded = nil
+            cannotDemand = false
             return
         }
+        if isDemanding || cannotDemand || onDemand.isEmpty { return }
         var links = Links()
+        cannotDemand = true
         for (program, way) in onDemand {
             links.add(try Self.attach(program, way, atReturn: false, places))
         }
+        cannotDemand = false
         demanded = consume links
     }
 
